@@ -1,0 +1,22 @@
+"""Res2Net for OpenMMLab: ``type='res2net_mm.Res2Net'`` in any mmdet, mmseg, mmpose or mmpretrain config.
+
+Importing this package imports neither torch nor a toolbox: ``res2net_mm.Res2Net`` and ``res2net_mm.load_config`` are
+looked up on first use, and mmengine finds the registered models by itself (``registry.py``).
+"""
+from importlib import import_module
+
+from .version import __version__
+
+_EXPORTS = {
+    'Bottle2neck': '.models',
+    'Res2Net': '.models',
+    'load_config': '.config',
+}
+
+__all__ = ['__version__', *_EXPORTS]
+
+
+def __getattr__(name):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'res2net_mm' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name], __name__), name)

@@ -1,0 +1,223 @@
+"""What ``tools/train.py`` and ``tools/test.py`` do: any config of any toolbox, through mmengine's Runner."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import ConfigDict, DictAction
+
+# This module imports mmengine's Runner, and with it torch, only after --device has been read: mmengine decides for a
+# device when it is imported.
+
+
+def train(argv=None):
+    """Train the model of a config: the command ``tools/train.py``."""
+    parser = common_arguments('Train the model of a config.')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs an accelerator)')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
+    args = parser.parse_args(argv)
+    choose_device(args.device)
+    cfg = read_config(args)
+
+    if args.amp:
+        from mmengine.device import get_device
+        if get_device() == 'cpu':
+            fail('--amp needs an accelerator, and this run is on the CPU')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            fail(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+
+    check_data(cfg, ('train', 'val'))
+    check_checkpoint(cfg.get('load_from'))
+    build_runner(cfg, args).train()
+
+
+def test(argv=None):
+    """Evaluate a checkpoint: the command ``tools/test.py``."""
+    parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
+    parser.add_argument('checkpoint', help='checkpoint of the whole model')
+    parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
+    parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS', help='how long --show shows one')
+    args = parser.parse_args(argv)
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        fail(f'--out {args.out}: must end with .pkl or .pickle')
+    choose_device(args.device)
+    cfg = read_config(args)
+
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    check_data(cfg, ('test', ))
+    check_checkpoint(args.checkpoint)
+    cfg.load_from = None
+    runner = build_runner(cfg, args)
+    if args.out:
+        from mmengine.evaluator import DumpResults
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.load_checkpoint(args.checkpoint, strict=True)
+    runner.test()
+
+
+def common_arguments(description):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
+    parser.add_argument('--work-dir', metavar='DIR', help='where logs and checkpoints go (work_dirs/CONFIG)')
+    parser.add_argument('--data-root', metavar='DIR', help="take the data from DIR instead of the config's data_root")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
+    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
+                        help='what started the processes of a distributed run (tools/dist_train.sh: pytorch)')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def fail(message):
+    sys.exit(f'{Path(sys.argv[0]).name}: error: {message}')
+
+
+def choose_device(name):
+    """Make mmengine use the named device (it takes the first that is visible)."""
+    if name is None:
+        return
+    kind, _, index = name.partition(':')
+    if kind not in ('cpu', 'cuda') or (index and not index.isdigit()):
+        fail(f'--device {name}: must be cpu, cuda or cuda:INDEX')
+    if kind == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    elif index:
+        os.environ['CUDA_VISIBLE_DEVICES'] = index
+    if kind == 'cuda':
+        import torch
+        if not torch.cuda.is_available():
+            fail(f'--device {name}: no such CUDA device; use --device cpu')
+
+
+def read_config(args):
+    from .config import load_config
+    try:
+        cfg = load_config(args.config)
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        fail(error)
+    if args.data_root:
+        move_data_root(cfg, args.data_root)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir or not cfg.get('work_dir'):
+        cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return cfg
+
+
+def move_data_root(cfg, root):
+    """Replace the config's ``data_root`` wherever a path starts with it."""
+    old = cfg.get('data_root') or cfg.train_dataloader.dataset.get('data_root')
+    if not old:
+        fail('--data-root: this config has no data_root; use --cfg-options')
+    root = root.rstrip('/') + '/'
+
+    def moved(value):
+        if isinstance(value, dict):
+            return type(value)({key: moved(item) for key, item in value.items()})
+        if isinstance(value, (list, tuple)):
+            return type(value)(moved(item) for item in value)
+        if isinstance(value, str) and (value + '/').startswith(old.rstrip('/') + '/'):
+            return root + value[len(old):].lstrip('/')
+        return value
+
+    for key in list(cfg):
+        cfg[key] = moved(cfg[key])
+
+
+def check_data(cfg, splits):
+    """Fail, before anything is built, if a folder or annotation file of the data is not there."""
+    missing = []
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            missing += [f'{split}_dataloader: {path}' for path in dataset_paths(loader.dataset) if absent(path)]
+        evaluators = cfg.get(f'{split}_evaluator') or []
+        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+            if absent(evaluator.get('ann_file')):
+                missing.append(f'{split}_evaluator: {evaluator.ann_file}')
+    if missing:
+        fail('data that the config names does not exist; give its folder with --data-root DIR, or put it there:\n  '
+             + '\n  '.join(dict.fromkeys(missing)))
+
+
+def dataset_paths(dataset):
+    """The folders and files that a dataset config names: the root alone if that is missing already."""
+    if 'dataset' in dataset or 'datasets' in dataset:
+        inner = dataset.get('datasets') or [dataset.dataset]
+        return [path for item in inner for path in dataset_paths(item)]
+    root = dataset.get('data_root') or ''
+    if root and absent(root):
+        return [root]
+    prefix = dataset.get('data_prefix') or {}
+    parts = [dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
+    return [os.path.join(root, part) for part in parts if isinstance(part, str) and part]
+
+
+def absent(path):
+    """Whether a path is a local one that does not exist (``s3://...`` and the like are left to mmengine)."""
+    return bool(path) and ':' not in str(path) and not os.path.exists(path)
+
+
+def check_checkpoint(path):
+    """Fail, before anything is built, if a checkpoint cannot be read."""
+    if not path or '://' in path:
+        return
+    if not os.path.isfile(path):
+        fail(f"checkpoint '{path}' does not exist")
+    from mmengine.runner import CheckpointLoader
+    try:
+        CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except Exception as error:  # torch.load fails in many ways on a file that is not whole
+        fail(f"checkpoint '{path}' cannot be read, it may be truncated or not a checkpoint "
+             f'({os.path.getsize(path)} bytes): {str(error).splitlines()[0]}')
+
+
+def draw_predictions(cfg, args):
+    """Turn on the toolbox's visualization hook; the toolboxes call its switches by different names."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook:
+        fail(f'--show and --show-dir: {args.config} has no default_hooks.visualization')
+    det_or_seg = hook.type.rpartition('.')[2] in ('DetVisualizationHook', 'SegVisualizationHook')
+    hook['draw' if det_or_seg else 'enable'] = True
+    hook.show = args.show
+    if args.show:
+        hook.wait_time = args.wait_time
+    if args.show_dir:
+        if 'SegVisualizationHook' in hook.type:
+            cfg.visualizer = ConfigDict(cfg.get('visualizer') or {}, save_dir=args.show_dir)
+        else:
+            hook['test_out_dir' if det_or_seg else 'out_dir'] = args.show_dir
+
+
+def build_runner(cfg, args):
+    from mmengine.device import get_device
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+    if args.launcher != 'none' and get_device() == 'cpu':
+        join_cpu_processes(args.launcher)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def join_cpu_processes(launcher):
+    """Start gloo here: mmengine would first ask for a CUDA device."""
+    import torch.distributed
+    if launcher != 'pytorch':
+        fail(f'--launcher {launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')

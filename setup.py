@@ -1,0 +1,90 @@
+"""Package ``res2net_mm`` with its configs, tools and model index in ``res2net_mm/.mim``, where ``mim`` and
+``_base_ = 'res2net_mm::...'`` look for them: symbolic links in an editable install, copies in a wheel."""
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+PAYLOAD = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithPayload(build_py):
+    """``build_py`` that also lays out ``res2net_mm/.mim``."""
+
+    def run(self):
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            link_payload(ROOT / 'res2net_mm' / '.mim')
+        else:
+            copy_payload(Path(self.build_lib) / 'res2net_mm' / '.mim')
+
+    def get_outputs(self, include_bytecode=True):
+        mim = Path(self.build_lib) / 'res2net_mm' / '.mim'
+        return super().get_outputs(include_bytecode) + [str(path) for path in mim.rglob('*') if path.is_file()]
+
+
+def link_payload(mim):
+    mim.mkdir(exist_ok=True)
+    for name in PAYLOAD:
+        link = mim / name
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(os.path.relpath(ROOT / name, mim))
+
+
+def copy_payload(mim):
+    shutil.rmtree(mim, ignore_errors=True)
+    for name in PAYLOAD:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, mim / name, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy2(source, mim / name)
+
+
+def version():
+    scope = {}
+    exec((ROOT / 'res2net_mm' / 'version.py').read_text(), scope)
+    return scope['__version__']
+
+
+# The OneDL forks keep OpenMMLab's import names and run on a current PyTorch. OpenMMLab's own packages serve as well:
+# README.md, "Other stacks", has their pins.
+CORE = ['onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4', 'opencv-python<4.13']
+DET = CORE + ['onedl-mmdetection>=3.5.1,<3.6']
+SEG = CORE + ['onedl-mmsegmentation>=1.4.2,<1.5']
+CLS = CORE + ['onedl-mmpretrain>=1.3.6,<1.4', 'timm']
+# Everything that mmpose 1.3.2 needs but itself: its own requirements name chumpy, which builds on no current Python and
+# is not used here, so mmpose is installed with --no-deps (README.md, "Install").
+POSE = DET + ['json-tricks', 'munkres', 'xtcocotools>=1.14.3', 'scipy', 'matplotlib', 'pillow']
+EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
+
+setup(
+    name='res2net_mm',
+    version=version(),
+    description='Res2Net backbones for OpenMMLab: one registered family for mmdet, mmseg, mmpose and mmpretrain',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
+    cmdclass={'build_py': BuildWithPayload},
+    python_requires='>=3.8',
+    install_requires=['numpy', 'torch>=2.0'],
+    extras_require={
+        'det': DET,
+        'seg': SEG,
+        'pose': POSE,
+        'cls': CLS,
+        'saliency': SEG + ['pysodmetrics'],
+        'export': EXPORT,
+        'dev': ['pytest', 'ruff', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil'],
+    },
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)

@@ -1,0 +1,209 @@
+"""The backbone itself: counts, shapes, the equations, and every argument doing something."""
+import pytest
+import torch
+from conftest import randomise, relative_error
+from mmengine.registry import MODELS
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from res2net_mm import Bottle2neck, Res2Net
+
+SMALL = dict(depth=26, base_channels=16, base_width=26)
+
+
+# spec of the paper's and the official README's models: parameters in M and multiply-adds in G at 224x224, with the
+# 1000-way classifier
+@pytest.mark.parametrize('arguments, params, macs', [
+    (dict(), 25.699, 4.255),
+    (dict(base_width=48, scales=2), 25.287, 4.160),
+    (dict(base_width=14, scales=8), 25.060, 4.179),
+    (dict(scales=6), 37.051, 6.296),
+    (dict(scales=8), 48.404, 8.336),
+    (dict(base_width=18, scales=6), 25.159, 4.181),
+    (dict(base_width=18), 18.095, 2.898),
+    (dict(depth=101), 45.207, 8.067),
+    (dict(deep_stem=True, avg_down=True), 25.718, 4.495),
+    (dict(depth=101, deep_stem=True, avg_down=True), 45.226, 8.307),
+    (dict(base_width=4, groups=8), 24.671, 4.173),
+    (dict(base_width=64, scales=1), 25.557, 4.089),
+    (dict(base_width=4, scales=1, groups=32), 25.029, 4.230),
+])
+def test_counts(arguments, params, macs):
+    with torch.device('meta'):
+        model = nn.Sequential(Res2Net(**arguments, out_indices=(3, )), TakeLast(), nn.AdaptiveAvgPool2d(1),
+                              nn.Flatten(), nn.Linear(2048, 1000)).eval()
+        counter = FlopCounterMode(display=False)
+        with counter:
+            model(torch.empty(1, 3, 224, 224))
+    assert f'{sum(p.numel() for p in model.parameters()) / 1e6:.3f}' == f'{params:.3f}'
+    assert f'{counter.get_total_flops() / 2e9:.3f}' == f'{macs:.3f}'
+
+
+class TakeLast(nn.Module):
+
+    def forward(self, outs):
+        return outs[-1]
+
+
+def test_equation():
+    """y_1 = K_1(u_1), y_i = K_i(u_i + y_{i-1}), y_s = u_s, and the stage block's without sums, spelled out."""
+    x = torch.randn(2, 12, 9, 9)
+    for stage_block in (False, True):
+        block = randomise(Bottle2neck(12, 12, width=3, scales=4, stage_block=stage_block)).eval()
+        u1, u2, u3, u4 = block.bn1(block.conv1(x)).relu().chunk(4, dim=1)
+
+        def k(i, v, block=block):
+            return block.bns[i](block.convs[i](v)).relu()
+
+        y1 = k(0, u1)
+        y2 = k(1, u2 if stage_block else u2 + y1)
+        y3 = k(2, u3 if stage_block else u3 + y2)
+        y4 = nn.functional.avg_pool2d(u4, 3, stride=1, padding=1) if stage_block else u4
+        expected = (block.bn3(block.conv3(torch.cat([y1, y2, y3, y4], 1))) + x).relu()
+        assert relative_error(block(x), expected) < 1e-6
+
+
+@pytest.mark.parametrize('arguments, shapes', [
+    ({}, [(64, 16), (128, 8), (256, 4), (512, 2)]),
+    (dict(out_indices=(1, 3)), [(128, 8), (512, 2)]),
+    (dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)), [(64, 16), (128, 8), (256, 4), (512, 4)]),
+    (dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)), [(64, 16), (128, 8), (256, 8), (512, 8)]),
+    (dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2, )), [(256, 4)]),
+    (dict(deep_stem=True, avg_down=True), [(64, 16), (128, 8), (256, 4), (512, 2)]),
+])
+def test_shapes(arguments, shapes):
+    outs = Res2Net(**SMALL, **arguments)(torch.randn(1, 3, 64, 64))
+    assert [tuple(out.shape) for out in outs] == [(1, c, size, size) for c, size in shapes]
+
+
+def test_depths():
+    for depth, blocks in {26: 8, 50: 16, 101: 33, 152: 50, 200: 66}.items():
+        with torch.device('meta'):
+            model = Res2Net(depth=depth)
+        assert sum(len(stage) for stage in model.stages) == blocks
+        assert 3 * blocks + 2 == depth
+
+
+# Every argument changes the function, the parameters or the behaviour in training: (value, what must differ).
+@pytest.mark.parametrize('argument, value', [
+    ('depth', 50), ('scales', 2), ('base_width', 52), ('groups', 2), ('in_channels', 4), ('stem_channels', 8),
+    ('base_channels', 32), ('deep_stem', True), ('avg_down', True), ('norm_cfg', dict(type='GN', num_groups=1)),
+    ('conv_cfg', dict(type='ConvAWS')),
+])
+def test_argument_changes_weights(argument, value):
+    def shapes(model):
+        return {name: (value.shape, name) for name, value in model.state_dict().items()}
+
+    assert shapes(Res2Net(**SMALL)) != shapes(Res2Net(**{**SMALL, argument: value}))
+
+
+@pytest.mark.parametrize('argument, value', [
+    ('strides', (1, 2, 2, 1)), ('dilations', (1, 1, 1, 2)), ('style', 'caffe'), ('stage_pool', 'strided'),
+    ('out_indices', (3, )),
+])
+def test_argument_changes_function(argument, value):
+    default, changed = randomise(Res2Net(**SMALL)).eval(), Res2Net(**SMALL, **{argument: value}).eval()
+    changed.load_state_dict(default.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    before, after = default(x)[-1 if argument != 'out_indices' else 0], changed(x)[-1 if argument != 'out_indices' else 0]
+    assert before.shape != after.shape or relative_error(after, before) > 1e-3
+
+
+def test_stage_pool_differs_only_at_stride_1():
+    always, strided = randomise(Res2Net(**SMALL)).eval(), Res2Net(**SMALL, stage_pool='strided').eval()
+    pooled = {model: [isinstance(stage[0].pool, nn.AvgPool2d) for stage in model.stages] for model in (always, strided)}
+    assert pooled == {always: [True] * 4, strided: [False, True, True, True]}
+
+
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 4])
+@pytest.mark.parametrize('deep_stem', [False, True])
+def test_frozen_stages(frozen_stages, deep_stem):
+    model = Res2Net(**SMALL, frozen_stages=frozen_stages, deep_stem=deep_stem).train()
+    stem = ('stem', ) if deep_stem else ('conv1', 'bn1')
+    frozen = [*(stem if frozen_stages >= 0 else ()), *(f'layer{i}' for i in range(1, frozen_stages + 1))]
+    for name, child in model.named_children():
+        trainable = [p.requires_grad for p in child.parameters()]
+        assert not any(trainable) if name in frozen else all(trainable), name
+        assert child.training == (name not in frozen), name
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model(torch.randn(2, 3, 64, 64))
+    changed = {k.split('.')[0] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {'bn1', 'stem', 'layer1', 'layer2', 'layer3', 'layer4'} & set(dict(model.named_children())) - set(
+        frozen)
+
+
+def test_norm_eval():
+    model = Res2Net(**SMALL, norm_eval=True)
+    assert model.train() is model
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms) and model.training
+    assert all(p.requires_grad for m in norms for p in m.parameters())
+    assert all(m.training for m in Res2Net(**SMALL).train().modules())
+
+
+@pytest.mark.parametrize('norm_eval', [False, True])
+def test_with_cp_same_gradients_and_statistics_for_less_memory(norm_eval):
+    plain = randomise(Res2Net(**SMALL, norm_eval=norm_eval)).train()
+    saving = Res2Net(**SMALL, norm_eval=norm_eval, with_cp=True).train()
+    saving.load_state_dict(plain.state_dict())
+    x, stored = torch.randn(2, 3, 64, 64), {}
+    for model in (plain, saving):
+        numbers = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
+            loss = sum(out.square().mean() for out in model(x))
+        stored[model] = sum(numbers)
+        loss.backward()
+    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad), name
+    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
+        assert torch.equal(p, q), name
+    assert stored[saving] < 0.3 * stored[plain]
+
+
+def test_initialisation():
+    model = Res2Net(**SMALL)
+    model.init_weights()
+    conv = model.layer3[0].conv1.weight
+    assert conv.std().item() == pytest.approx((2 / conv.shape[0])**0.5, rel=0.05)  # Kaiming, fan out, 1x1
+    assert all((b.bn3.weight == 1).all() for s in model.stages for b in s)
+
+    zeroed = Res2Net(**SMALL, zero_init_residual=True)
+    zeroed.init_weights()
+    assert all((b.bn3.weight == 0).all() and (b.bn1.weight == 1).all() for s in zeroed.stages for b in s)
+
+    constant = Res2Net(**SMALL, init_cfg=dict(type='Constant', val=0.5, layer='Conv2d'))
+    constant.init_weights()
+    assert (constant.conv1.weight == 0.5).all()
+
+
+@pytest.mark.parametrize('arguments', [dict(frozen_stages=1), dict(norm_eval=True)])
+def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
+    said = []
+    monkeypatch.setattr('res2net_mm.models.res2net.print_log', lambda message, **kwargs: said.append(message))
+    Res2Net(**SMALL).init_weights()
+    assert not said
+    Res2Net(**SMALL, **arguments).init_weights()
+    assert len(said) == 1 and 'RANDOM' in said[0] and next(iter(arguments)) in said[0]
+
+
+@pytest.mark.parametrize('argument, value, allowed', [
+    ('depth', 34, '26, 50, 101, 152, 200'), ('depth', '50', '26, 50, 101, 152, 200'), ('scales', 0, 'at least 1'),
+    ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'), ('base_width', 3, 'at least 4'),
+    ('groups', 0, 'at least 1'), ('in_channels', 0, 'at least 1'), ('base_channels', -1, 'at least 1'),
+    ('stem_channels', 0, 'at least 1'), ('num_stages', 5, 'from 1 to 4'), ('strides', (1, 2, 2), '4 integers'),
+    ('strides', (1, 2, 0, 2), 'at least 1'), ('dilations', (1, 1, 1, 1, 1), '4 integers'), ('dilations', 1, '4 integers'),
+    ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (), 'one or more'), ('out_indices', (-1, ), 'from 0 to 3'),
+    ('frozen_stages', 5, 'from -1 to 4'), ('style', 'tensorflow', "'pytorch', 'caffe'"),
+    ('stage_pool', 'never', "'always', 'strided'"), ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
+    ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('zero_init_residual', 0, 'True, False'),
+    ('norm_cfg', 'BN', 'type'),
+])
+def test_bad_argument_is_named(argument, value, allowed):
+    with pytest.raises(ValueError, match=argument) as error:
+        Res2Net(**{**SMALL, argument: value})
+    assert allowed in str(error.value)
+
+
+def test_unknown_argument_is_an_error():
+    with pytest.raises(TypeError, match='scale'):
+        MODELS.build(dict(type='res2net_mm.Res2Net', scale=4))

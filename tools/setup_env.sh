@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Make (or finish, or bring up to date) the virtual environment that every `make` target runs in.
+#
+#   tools/setup_env.sh VENV [PYTHON]
+#
+# Every step can be repeated: what is already there is left alone, so an interrupted run is simply run again.
+# UV_FIND_LINKS=DIR takes prebuilt wheels from DIR (`make wheelhouse` fills one); with UV_OFFLINE=1 from nowhere else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${1:?usage: tools/setup_env.sh VENV [PYTHON]}
+python=${2:-python3.11}
+uv_version=0.13.9
+
+step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
+
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || {
+  echo "tools/setup_env.sh: '$python' is not Python 3.11, for which requirements/lock.txt is made." >&2
+  echo "Name one with 'make PYTHON=/path/to/python3.11 ...'." >&2
+  exit 1
+}
+
+step 1/5 "virtual environment and uv"
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS="${PIP_FIND_LINKS:-} ${UV_FIND_LINKS:-}"
+[ -z "${UV_OFFLINE:-}" ] || export PIP_NO_INDEX=1
+"$venv/bin/python" -m pip install --quiet "uv==$uv_version"
+export VIRTUAL_ENV=$(cd "$venv" && pwd)
+uv="$VIRTUAL_ENV/bin/uv"
+
+step 2/5 "PyTorch, the OpenMMLab stack and tools, as locked in requirements/lock.txt"
+# --no-deps: the lock is complete. The two packages with compiled parts come next, built against what is installed here.
+compiled='^(onedl-mmcv|xtcocotools)=='
+"$uv" pip install --no-deps -r <(grep -vE "$compiled" requirements/lock.txt)
+
+# Build a package against the installed torch and numpy, unless it is there and imports; a wheel built against others
+# (from a cache, or left from an earlier lock) imports with an error and is built anew.
+compiled_package() {  # NAME MODULE [UV_OPTION...]
+  local name=$1 module=$2 pin; shift 2
+  pin=$(grep -E "^$name==" requirements/lock.txt | cut -d' ' -f1)
+  "$uv" pip install --no-deps --no-build-isolation "$@" "$pin"
+  "$VIRTUAL_ENV/bin/python" -c "import torch, $module" 2>/dev/null ||
+    "$uv" pip install --no-deps --no-build-isolation --no-binary "$name" --no-cache --reinstall "$pin"
+  "$VIRTUAL_ENV/bin/python" -c "import torch, $module"
+}
+
+step 3/5 "xtcocotools, built against the installed numpy"
+compiled_package xtcocotools xtcocotools.mask --no-binary xtcocotools
+
+step 4/5 "mmcv's compiled ops (seconds with a wheel or a warm cache; otherwise compiled, 12 minutes and more on 2 cores)"
+CFLAGS="${CFLAGS:--g0 -O2}" CXXFLAGS="${CXXFLAGS:--g0 -O2}" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" \
+  compiled_package onedl-mmcv mmcv._ext
+
+step 5/5 "res2net_mm itself, editable"
+"$uv" pip install --no-deps --no-build-isolation --editable .
+
+printf '\n'
+"$VIRTUAL_ENV/bin/python" -m res2net_mm.doctor
