@@ -6,6 +6,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).resolve().parent
 PAYLOAD = ('configs', 'tools', 'model-index.yml')
@@ -24,6 +25,20 @@ class BuildWithPayload(build_py):
     def get_outputs(self, include_bytecode=True):
         mim = Path(self.build_lib) / 'res2net_mm' / '.mim'
         return super().get_outputs(include_bytecode) + [str(path) for path in mim.rglob('*') if path.is_file()]
+
+
+class EditableWithPath(editable_wheel):
+    """``editable_wheel`` that tells mim where the package is.
+
+    mim looks in site-packages, under the first line of ``top_level.txt``; an editable install has nothing there, so the
+    line is the package's own path.
+    """
+
+    def run(self):
+        if self.dist_info_dir is None:
+            self._ensure_dist_info()
+        (Path(self.dist_info_dir) / 'top_level.txt').write_text(f'{ROOT / "res2net_mm"}\nres2net_mm\n')
+        super().run()
 
 
 def link_payload(mim):
@@ -70,7 +85,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    cmdclass={'build_py': BuildWithPayload},
+    cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
     extras_require={

@@ -1,0 +1,40 @@
+# make demo    set up, train a small Res2Net Faster R-CNN, evaluate and draw it   (DATA=path/to/coco for your own photos)
+# make test    set up, then run the tests
+# make env     set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
+PYTHON ?= python3.11
+VENV ?= .venv
+DATA ?=
+export UV_FIND_LINKS
+
+ready := $(VENV)/.ready
+
+.PHONY: demo test env lint lock wheelhouse clean
+demo: $(ready)
+	$(VENV)/bin/python tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+test: $(ready)
+	$(VENV)/bin/python -m pytest
+
+env: $(ready)
+
+$(ready): requirements/lock.txt setup.py tools/setup_env.sh
+	tools/setup_env.sh "$(VENV)" "$(PYTHON)"
+	touch $@
+
+lint: $(ready)
+	$(VENV)/bin/ruff check .
+
+# Compile the lock anew from setup.py's extras and requirements/env.in.
+lock: $(ready)
+	$(VENV)/bin/uv pip compile setup.py requirements/env.in --all-extras --python-version 3.11 --upgrade \
+	  --overrides requirements/overrides.txt --no-emit-find-links --custom-compile-command 'make lock' \
+	  --output-file requirements/lock.txt
+
+# Fill DIR with every wheel of the lock, to set up where there is no network: UV_FIND_LINKS=DIR UV_OFFLINE=1 make test
+DIR ?= wheelhouse
+wheelhouse: $(ready)
+	$(VENV)/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir "$(DIR)" \
+	  --requirement requirements/lock.txt "$$($(VENV)/bin/uv --version | awk '{print $$1 "==" $$2}')"
+
+clean:
+	rm -rf build dist *.egg-info res2net_mm/.mim work_dirs .pytest_cache .ruff_cache

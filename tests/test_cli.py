@@ -1,0 +1,183 @@
+"""tools/train.py and tools/test.py on a handful of shapes: train, resume, test, and every way of getting it wrong."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from res2net_mm import cli
+from res2net_mm.shapes import CLASSES, write_shapes
+
+pytest.importorskip('mmdet')
+ROOT = Path(__file__).parents[1]
+CONFIG = str(ROOT / 'configs' / 'demo_faster_rcnn_r2n26_shapes.py')
+FAST = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
+        'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False', 'test_dataloader.num_workers=0',
+        'test_dataloader.persistent_workers=False', 'model.backbone.base_channels=8',
+        'model.neck.in_channels=[32,64,128,256]']
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp('shapes')
+    write_shapes(root, train=6, val=3)
+    return root
+
+
+def arguments(shapes, work_dir, *options):
+    return ['--data-root', str(shapes), '--work-dir', str(work_dir), '--cfg-options', *FAST, *options]
+
+
+@pytest.fixture(scope='module')
+def trained(shapes, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('run')
+    cli.train([CONFIG, *arguments(shapes, work_dir)])
+    return work_dir
+
+
+def logged(work_dir):
+    rows = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+            for line in path.read_text().splitlines()]
+    return [row['step'] for row in rows if 'loss' in row], [row for row in rows if 'coco/bbox_mAP' in row]
+
+
+def test_train_resume_test(shapes, trained, tmp_path, capsys):
+    steps, evaluated = logged(trained)
+    assert steps == [1, 2] and len(evaluated) == 1
+
+    cli.train([CONFIG, '--resume', *arguments(shapes, trained, 'train_cfg.max_iters=4')])
+    steps, evaluated = logged(trained)
+    assert steps == [1, 2, 3, 4] and len(evaluated) == 2
+
+    checkpoint = (trained / 'last_checkpoint').read_text()
+    assert checkpoint.endswith('iter_4.pth')
+    out = tmp_path / 'predictions.pkl'
+    cli.test([CONFIG, checkpoint, '--out', str(out), '--show-dir', str(tmp_path / 'drawn'),
+              *arguments(shapes, tmp_path / 'test')])
+    report = next((tmp_path / 'test').glob('*/*.json'))
+    assert json.loads(report.read_text())['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
+    assert out.stat().st_size > 0
+    assert len(list((tmp_path / 'test').rglob('drawn/*.png')) + list((tmp_path / 'drawn').rglob('*.png'))) == 3
+
+
+def test_as_commands_from_another_folder(shapes, tmp_path):
+    """The script itself, on a user's config that inherits ours, wherever it is started."""
+    mine = tmp_path / 'mine.py'
+    mine.write_text("_base_ = 'res2net_mm::demo_faster_rcnn_r2n26_shapes.py'\nrandomness = dict(seed=7)\n")
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'train.py', 'mine.py', '--device', 'cpu', *arguments(shapes, 'out')],
+        cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / 'out' / 'iter_2.pth').is_file()
+
+
+def test_two_processes_on_the_cpu(shapes, tmp_path):
+    env = {**os.environ, 'PORT': '29517', 'OMP_NUM_THREADS': '1', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
+    result = subprocess.run(
+        [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--device', 'cpu', *arguments(shapes, tmp_path)],
+        env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert 'GPU number: 2' in result.stdout + result.stderr or 'world_size' in result.stdout
+    steps, evaluated = logged(tmp_path)
+    assert steps == [1, 2] and len(evaluated) == 1
+
+
+def expect_failure(capsys, run, argv, message):
+    with pytest.raises(SystemExit) as stop:
+        run(argv)
+    said = str(stop.value.code) + capsys.readouterr().err
+    assert stop.value.code not in (0, None)
+    assert re.search(message, said), said
+
+
+def test_wrong_config(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.train, ['configs/nosuch.py'], "config 'configs/nosuch.py' does not exist")
+    expect_failure(capsys, cli.train, ['configs/faster_rcnn_r2n5_coco.py'], 'did you mean faster_rcnn_r2n50_coco.py')
+
+
+def test_wrong_data(shapes, tmp_path, capsys):
+    work_dir = tmp_path / 'run'
+    expect_failure(capsys, cli.train, [CONFIG, '--data-root', '/no/such/folder', '--work-dir', str(work_dir)],
+                   r'(?s)/no/such/folder.*--data-root|--data-root.*/no/such/folder')
+    expect_failure(capsys, cli.train, [
+        CONFIG, *arguments(shapes, work_dir, 'train_dataloader.dataset.ann_file=annotations/typo.json')
+    ], 'train_dataloader: .*typo.json')
+    assert not work_dir.exists()
+
+
+@pytest.mark.parametrize('size', [0, 1000])
+def test_truncated_checkpoint(size, shapes, trained, tmp_path, capsys):
+    whole = next(trained.glob('iter_2.pth')).read_bytes()
+    path = tmp_path / 'truncated.pth'
+    path.write_bytes(whole[:size and len(whole) // 2])
+    for run, argv in ((cli.test, [CONFIG, str(path)]), (cli.train, [CONFIG, '--resume', str(path)])):
+        expect_failure(capsys, run, [*argv, *arguments(shapes, tmp_path)], 'truncated.pth.*cannot be read')
+
+
+def test_missing_checkpoint(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.test, [CONFIG, 'nosuch.pth', *arguments(shapes, tmp_path)], "'nosuch.pth' does not exist")
+    expect_failure(capsys, cli.train, [CONFIG, '--resume', 'nosuch.pth', *arguments(shapes, tmp_path)],
+                   "'nosuch.pth' does not exist")
+
+
+def test_checkpoint_of_another_architecture(shapes, trained, tmp_path):
+    checkpoint = str(trained / 'iter_2.pth')
+    with pytest.raises(ValueError, match='does not fit Res2Net-26 26w6s'):
+        cli.test([CONFIG, checkpoint, *arguments(shapes, tmp_path, 'model.backbone.scales=6')])
+    with pytest.raises(RuntimeError, match='fc_cls'):
+        cli.test([CONFIG, checkpoint, *arguments(shapes, tmp_path, 'model.roi_head.bbox_head.num_classes=9')])
+
+
+def test_wrong_arguments(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.train, [CONFIG, '--device', 'gpu'], 'must be cpu, cuda or cuda:INDEX')
+    expect_failure(capsys, cli.train, [CONFIG, '--device', 'cuda'], 'no such CUDA device')
+    expect_failure(capsys, cli.train, [CONFIG, '--amp', *arguments(shapes, tmp_path)], '--amp needs an accelerator')
+    expect_failure(capsys, cli.test, [CONFIG, 'x.pth', '--out', 'x.json'], 'must end with .pkl')
+    expect_failure(capsys, cli.train, [CONFIG, '--no-such-option'], 'unrecognized arguments')
+
+
+@pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real photos')
+def test_real_photos(tmp_path):
+    """The main config itself, on real photos at a size for a CPU."""
+    pipeline = 'pipeline.2.scale=(200,160)'
+    cli.train([
+        str(ROOT / 'configs' / 'faster_rcnn_r2n50_coco.py'), '--data-root', os.environ['RES2NET_MM_COCO'], '--work-dir',
+        str(tmp_path), '--cfg-options', 'model.backbone.init_cfg=None', 'model.backbone.frozen_stages=-1',
+        'model.backbone.norm_eval=False', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=8',
+        'val_dataloader.dataset.indices=2', f'train_dataloader.dataset.{pipeline}', 'default_hooks.logger.interval=1',
+        'val_dataloader.dataset.pipeline.1.scale=(200,160)'
+    ])
+    steps, evaluated = logged(tmp_path)
+    assert steps and len(evaluated) == 1 and (tmp_path / 'epoch_1.pth').is_file()
+    assert all(torch.isfinite(v).all() for v in torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+               ['state_dict'].values())
+
+
+def test_shapes_are_what_their_annotations_say(shapes):
+    import cv2
+    from pycocotools import mask
+    data = json.loads((shapes / 'annotations' / 'instances_train2017.json').read_text())
+    assert {c['name'] for c in data['categories']} == set(CLASSES) and len(data['images']) == 6
+    for ann in data['annotations']:
+        x, y, w, h = ann['bbox']
+        assert 0 <= x and x + w <= 256 and 0 <= y and y + h <= 256 and min(w, h) >= 8
+        area = mask.area(mask.merge(mask.frPyObjects(ann['segmentation'], 256, 256)))
+        assert abs(area - ann['area']) < 0.2 * ann['area'] + 30
+        image = cv2.imread(str(shapes / 'train2017' / f'{ann["image_id"]:06d}.png'))
+        assert image.shape == (256, 256, 3)
+
+
+def test_shapes_follow_the_seed(tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        write_shapes(tmp_path / name, train=1, val=1, seed=seed)
+    read = {name: (tmp_path / name / 'train2017' / '000001.png').read_bytes() for name in 'abc'}
+    assert read['a'] == read['b'] != read['c']
+    assert read['a'] != (tmp_path / 'a' / 'val2017' / '000001.png').read_bytes()
+    with pytest.raises(ValueError, match='image_size=100'):
+        write_shapes(tmp_path, image_size=100)
