@@ -70,7 +70,7 @@ def _check_complete(backbone, stored, prefix):
         return
     if not stored:
         raise ValueError(
-            f"No weight of the checkpoint starts with '{prefix}', so the {backbone.variant} backbone would stay random. "
+            f"No weight of the checkpoint starts with '{prefix}': the {backbone.variant} backbone would stay random. "
             "An ImageNet checkpoint belongs in the backbone's init_cfg=dict(type='Pretrained', checkpoint=...).")
     found = '; '.join(f'{len(keys)} {what}: {_abridged(keys)}' for what, keys in problems.items() if keys)
     raise ValueError(f'The checkpoint does not fit {backbone.variant} '

@@ -1,7 +1,7 @@
 """``python -m res2net_mm.doctor``: what is installed, what is wrong, and the command that mends it.
 
-Exits with 0 if every task whose packages are installed will run, with 1 otherwise. Every package is imported in a process
-of its own, so that a broken one is reported, whatever it does.
+Exits with 0 if every task whose packages are installed will run, with 1 otherwise. Every package is imported in a
+process of its own, so that a broken one is reported, whatever it does.
 """
 import subprocess
 import sys
@@ -65,8 +65,8 @@ def checks():
               'import torch, torchvision; torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5); '
               'print(torchvision.__version__)', torch),
         Check('CUDA', 'torch',
-              'import torch; print(f"{torch.version.cuda}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() '
-              'else "no GPU: everything runs on the CPU")', torch),
+              'import torch; print(f"{torch.version.cuda}, {torch.cuda.get_device_name()}" '
+              'if torch.cuda.is_available() else "no GPU: everything runs on the CPU")', torch),
         Check('numpy', 'numpy', 'import numpy; print(numpy.__version__)', f'{PIP} numpy', required=True),
         Check('opencv', 'cv2', 'import cv2; print(cv2.__version__)',
               f"{sys.executable} -m pip uninstall -y opencv-python && {PIP} --force-reinstall --no-deps "
@@ -75,7 +75,8 @@ def checks():
               required=True),
         Check('mmcv', 'mmcv', 'import mmcv; print(mmcv.__version__)', compiled(mmcv), required=True),
         Check('mmcv._ext', 'mmcv',
-              'import torch; from mmcv.ops import nms; nms(torch.rand(2, 4), torch.rand(2), 0.5); print("compiled ops load")',
+              'import torch; from mmcv.ops import nms; nms(torch.rand(2, 4), torch.rand(2), 0.5); '
+              'print("compiled ops load")',
               compiled(mmcv)),
         toolbox('mmdet', 'det'),
         toolbox('mmseg', 'seg'),

@@ -1,8 +1,8 @@
 """The scope ``res2net_mm``.
 
-mmengine imports ``{scope}.registry`` when it meets ``type='{scope}.Name'``, and a registry imports its ``locations`` when
-it is first asked: so our models build inside any toolbox's config without ``custom_imports``, and no other package's
-``Res2Net`` shadows them.
+mmengine imports ``{scope}.registry`` when it meets ``type='{scope}.Name'``, and a registry imports its ``locations``
+when it is first asked: so our models build inside any toolbox's config without ``custom_imports``, and no other
+package's ``Res2Net`` shadows them.
 """
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry

@@ -1,7 +1,7 @@
 """A detection set made on the spot: four shapes of every size on cluttered backgrounds, in COCO's format.
 
-The size of an object is drawn log-uniformly over a factor of 8, so that small, medium and large ones are equally common:
-what a multi-scale backbone is for.
+The size of an object is drawn log-uniformly over a factor of 8, so that small, medium and large ones are equally
+common: what a multi-scale backbone is for.
 """
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ CLASSES = ('disc', 'square', 'triangle', 'cross')
 SIZES = (16, 128)  # side of an object's box before it is turned, in pixels
 
 
-def write_shapes(root, train=400, val=80, image_size=256, seed=0):
+def write_shapes(root, train=600, val=100, image_size=256, seed=0):
     """Write the set in COCO 2017's layout: train2017, val2017 and annotations.
 
     Args:
         root (str | Path): Where to write.
-        train (int): Number of training images. Defaults to 400.
-        val (int): Number of validation images; they share nothing with the training images. Defaults to 80.
+        train (int): Number of training images. Defaults to 600.
+        val (int): Number of validation images; they share nothing with the training images. Defaults to 100.
         image_size (int): Side of the images in pixels, at least 192. Defaults to 256.
         seed (int): The same seed gives the same set. Defaults to 0.
     """
@@ -41,7 +41,8 @@ def write_shapes(root, train=400, val=80, image_size=256, seed=0):
                 contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
                 annotations.append(
                     dict(id=len(annotations) + 1, image_id=image_id, category_id=label + 1, bbox=[x, y, w, h],
-                         area=int(mask.sum()), iscrowd=0, segmentation=[c.ravel().tolist() for c in contours if len(c) > 2]))
+                         area=int(mask.sum()), iscrowd=0,
+                         segmentation=[c.ravel().tolist() for c in contours if len(c) > 2]))
         categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
         (root / 'annotations' / f'instances_{split}.json').write_text(
             json.dumps(dict(images=images, annotations=annotations, categories=categories)))

@@ -78,7 +78,8 @@ def test_as_commands_from_another_folder(shapes, tmp_path):
 
 
 def test_two_processes_on_the_cpu(shapes, tmp_path):
-    env = {**os.environ, 'PORT': '29517', 'OMP_NUM_THREADS': '1', 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
+    env = {**os.environ, 'PORT': '29517', 'OMP_NUM_THREADS': '1',
+           'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     result = subprocess.run(
         [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--device', 'cpu', *arguments(shapes, tmp_path)],
         env=env, capture_output=True, text=True)
@@ -121,7 +122,8 @@ def test_truncated_checkpoint(size, shapes, trained, tmp_path, capsys):
 
 
 def test_missing_checkpoint(shapes, tmp_path, capsys):
-    expect_failure(capsys, cli.test, [CONFIG, 'nosuch.pth', *arguments(shapes, tmp_path)], "'nosuch.pth' does not exist")
+    expect_failure(capsys, cli.test, [CONFIG, 'nosuch.pth', *arguments(shapes, tmp_path)],
+                   "'nosuch.pth' does not exist")
     expect_failure(capsys, cli.train, [CONFIG, '--resume', 'nosuch.pth', *arguments(shapes, tmp_path)],
                    "'nosuch.pth' does not exist")
 
@@ -176,8 +178,8 @@ def test_shapes_are_what_their_annotations_say(shapes):
 def test_shapes_follow_the_seed(tmp_path):
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
         write_shapes(tmp_path / name, train=1, val=1, seed=seed)
-    read = {name: (tmp_path / name / 'train2017' / '000001.png').read_bytes() for name in 'abc'}
-    assert read['a'] == read['b'] != read['c']
-    assert read['a'] != (tmp_path / 'a' / 'val2017' / '000001.png').read_bytes()
+    first, again, other = ((tmp_path / name / 'train2017' / '000001.png').read_bytes() for name in 'abc')
+    assert first == again
+    assert first not in (other, (tmp_path / 'a' / 'val2017' / '000001.png').read_bytes())
     with pytest.raises(ValueError, match='image_size=100'):
         write_shapes(tmp_path, image_size=100)

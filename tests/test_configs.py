@@ -41,7 +41,7 @@ def test_trains_a_step(path):
 
 
 def test_the_twins_differ_in_the_backbone_alone():
-    ours, twin = (load_config(f'configs/{name}.py').to_dict() for name in ('faster_rcnn_r2n50_coco', 'faster_rcnn_r50_coco'))
+    ours, twin = (load_config(f'res2net_mm::faster_rcnn_{name}_coco.py').to_dict() for name in ('r2n50', 'r50'))
     differing = {key for key in ours['model']['backbone'].keys() | twin['model']['backbone'].keys()
                  if ours['model']['backbone'].get(key) != twin['model']['backbone'].get(key)}
     assert differing == {'type', 'init_cfg'}

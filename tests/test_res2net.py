@@ -105,7 +105,8 @@ def test_argument_changes_function(argument, value):
     default, changed = randomise(Res2Net(**SMALL)).eval(), Res2Net(**SMALL, **{argument: value}).eval()
     changed.load_state_dict(default.state_dict())
     x = torch.randn(1, 3, 64, 64)
-    before, after = default(x)[-1 if argument != 'out_indices' else 0], changed(x)[-1 if argument != 'out_indices' else 0]
+    last = 0 if argument == 'out_indices' else -1
+    before, after = default(x)[last], changed(x)[last]
     assert before.shape != after.shape or relative_error(after, before) > 1e-3
 
 
@@ -191,8 +192,9 @@ def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'), ('base_width', 3, 'at least 4'),
     ('groups', 0, 'at least 1'), ('in_channels', 0, 'at least 1'), ('base_channels', -1, 'at least 1'),
     ('stem_channels', 0, 'at least 1'), ('num_stages', 5, 'from 1 to 4'), ('strides', (1, 2, 2), '4 integers'),
-    ('strides', (1, 2, 0, 2), 'at least 1'), ('dilations', (1, 1, 1, 1, 1), '4 integers'), ('dilations', 1, '4 integers'),
-    ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (), 'one or more'), ('out_indices', (-1, ), 'from 0 to 3'),
+    ('strides', (1, 2, 0, 2), 'at least 1'), ('dilations', (1, 1, 1, 1, 1), '4 integers'),
+    ('dilations', 1, '4 integers'), ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (), 'one or more'),
+    ('out_indices', (-1, ), 'from 0 to 3'),
     ('frozen_stages', 5, 'from -1 to 4'), ('style', 'tensorflow', "'pytorch', 'caffe'"),
     ('stage_pool', 'never', "'always', 'strided'"), ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
     ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('zero_init_residual', 0, 'True, False'),

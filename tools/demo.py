@@ -34,7 +34,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, help="a folder with train2017, val2017 and annotations/instances_*.json")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where results go (work_dirs/demo)')
-    parser.add_argument('--iterations', type=int, help='train for so many iterations instead of the 600 of the config')
+    parser.add_argument('--iterations', type=int, help='train for so many iterations instead of the 900 of the config')
     args = parser.parse_args()
     started = time.time()
 
@@ -52,9 +52,10 @@ def main():
     config = args.out / 'config.py'
     config.write_text(CONFIG.format(classes=classes))
     run = args.out / 'run'
-    options = ['--data-root', str(data), '--work-dir', str(run), '--cfg-options', f'default_hooks.checkpoint.out_dir={run}']
+    options = ['--data-root', str(data), '--work-dir', str(run)]
     if args.iterations:
-        options += [f'train_cfg.max_iters={args.iterations}', f'train_cfg.val_interval={args.iterations}']
+        options += ['--cfg-options', f'train_cfg.max_iters={args.iterations}',
+                    f'train_cfg.val_interval={args.iterations}']
     run_train([str(config), *options])
 
     checkpoint = (run / 'last_checkpoint').read_text().strip()
@@ -68,7 +69,7 @@ def main():
     sheet = args.out / 'detections.png'
     draw_sheet(drawn[:6], sheet)
     print(f'\nDone in {(time.time() - started) / 60:.1f} minutes. Box AP50 on held-out images: {best:.3f}\n'
-          f'  detections (left: truth, right: found)  {sheet}, all of them in {drawn[0].parent if drawn else pictures}\n'
+          f'  detections (left: truth, right: found)  {sheet}, all of them in {drawn[0].parent}\n'
           f'  loss and AP curve                       {curve}\n'
           f'  checkpoint                              {checkpoint}\n'
           f'  log, scalars, full config               {scalars.parent.parent}')

@@ -45,7 +45,8 @@ class Bottle2neck(nn.Module):
         stage_block (bool): Whether this is the first block of a stage. Defaults to False.
         stage_pool (str): When a stage block pools its last split: 'always', or 'strided', only if the 3×3 have a
             stride. Defaults to 'always'.
-        downsample (nn.Module | None): What takes the input to the output's shape; None for the identity. Defaults to None.
+        downsample (nn.Module | None): What takes the input to the output's shape; None for the identity.
+            Defaults to None.
         conv_cfg (dict | None): mmcv config of the convolutions. Defaults to None, Conv2d.
         norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
         with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
