@@ -199,10 +199,11 @@ def draw_predictions(cfg, args):
     if args.show:
         hook.wait_time = args.wait_time
     if args.show_dir:
+        show_dir = os.path.abspath(args.show_dir)  # mmdet would put a relative one inside the work directory
         if 'SegVisualizationHook' in hook.type:
-            cfg.visualizer = ConfigDict(cfg.get('visualizer') or {}, save_dir=args.show_dir)
+            cfg.visualizer = ConfigDict(cfg.get('visualizer') or {}, save_dir=show_dir)
         else:
-            hook['test_out_dir' if det_or_seg else 'out_dir'] = args.show_dir
+            hook['test_out_dir' if det_or_seg else 'out_dir'] = show_dir
 
 
 def build_runner(cfg, args):

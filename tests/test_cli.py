@@ -63,7 +63,7 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
     report = next((tmp_path / 'test').glob('*/*.json'))
     assert json.loads(report.read_text())['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
     assert out.stat().st_size > 0
-    assert len(list((tmp_path / 'test').rglob('drawn/*.png')) + list((tmp_path / 'drawn').rglob('*.png'))) == 3
+    assert len(list((tmp_path / 'drawn').rglob('*.png'))) == 3
 
 
 def test_as_commands_from_another_folder(shapes, tmp_path):
@@ -165,7 +165,8 @@ def test_shapes_are_what_their_annotations_say(shapes):
     import cv2
     from pycocotools import mask
     data = json.loads((shapes / 'annotations' / 'instances_train2017.json').read_text())
-    assert {c['name'] for c in data['categories']} == set(CLASSES) and len(data['images']) == 6
+    assert len(data['images']) == 6
+    assert tuple(category['name'] for category in data['categories']) == CLASSES
     for ann in data['annotations']:
         x, y, w, h = ann['bbox']
         assert 0 <= x and x + w <= 256 and 0 <= y and y + h <= 256 and min(w, h) >= 8

@@ -34,7 +34,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, help="a folder with train2017, val2017 and annotations/instances_*.json")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where results go (work_dirs/demo)')
-    parser.add_argument('--iterations', type=int, help='train for so many iterations instead of the 900 of the config')
+    parser.add_argument('--iterations', type=int, help='train for so many iterations instead of the 600 of the config')
     args = parser.parse_args()
     started = time.time()
 
