@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import Bottle2neck, Res2Net
+from res2net_mm.models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 
 SMALL = dict(depth=26, base_channels=16, base_width=26)
 
@@ -27,6 +28,7 @@ SMALL = dict(depth=26, base_channels=16, base_width=26)
     (dict(base_width=4, groups=8), 24.671, 4.173),
     (dict(base_width=64, scales=1), 25.557, 4.089),
     (dict(base_width=4, scales=1, groups=32), 25.029, 4.230),
+    (dict(arch='se_res2net50_26w4s'), 28.230, 4.258),
 ])
 def test_counts(arguments, params, macs):
     with torch.device('meta'):
@@ -88,7 +90,8 @@ def test_depths():
 @pytest.mark.parametrize('argument, value', [
     ('depth', 50), ('scales', 2), ('base_width', 52), ('groups', 2), ('in_channels', 4), ('stem_channels', 8),
     ('base_channels', 32), ('deep_stem', True), ('avg_down', True), ('norm_cfg', dict(type='GN', num_groups=1)),
-    ('conv_cfg', dict(type='ConvAWS')),
+    ('conv_cfg', dict(type='ConvAWS')), ('se_reduction', 16), ('arch', 'res2net50_48w2s'),
+    ('plugins', [dict(cfg=dict(type='ContextBlock', ratio=1 / 4), position='after_conv2')]),
 ])
 def test_argument_changes_weights(argument, value):
     def shapes(model):
@@ -99,7 +102,7 @@ def test_argument_changes_weights(argument, value):
 
 @pytest.mark.parametrize('argument, value', [
     ('strides', (1, 2, 2, 1)), ('dilations', (1, 1, 1, 2)), ('style', 'caffe'), ('stage_pool', 'strided'),
-    ('out_indices', (3, )),
+    ('out_indices', (3, )), ('multi_grid', (1, 2)),
 ])
 def test_argument_changes_function(argument, value):
     default, changed = randomise(Res2Net(**SMALL)).eval(), Res2Net(**SMALL, **{argument: value}).eval()
@@ -198,12 +201,70 @@ def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     ('frozen_stages', 5, 'from -1 to 4'), ('style', 'tensorflow', "'pytorch', 'caffe'"),
     ('stage_pool', 'never', "'always', 'strided'"), ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
     ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('zero_init_residual', 0, 'True, False'),
-    ('norm_cfg', 'BN', 'type'),
+    ('norm_cfg', 'BN', 'type'), ('arch', 'res2net51', 'res2net50_26w4s'), ('se_reduction', -1, 'from 0 to 64'),
+    ('contract_dilation', None, 'True, False'), ('multi_grid', (1, 2, 4), '2 integers'), ('dcn', 'DCNv2', 'type'),
+    ('plugins', [dict(cfg=dict(type='ContextBlock'), position='after_conv4')], "'after_conv3'"),
+    ('plugins', [dict(position='after_conv1')], 'type'),
+    ('plugins', [dict(cfg=dict(type='ContextBlock'), position='after_conv1', stages=(True, ))], '4 of True and False'),
 ])
 def test_bad_argument_is_named(argument, value, allowed):
     with pytest.raises(ValueError, match=argument) as error:
         Res2Net(**{**SMALL, argument: value})
     assert allowed in str(error.value)
+
+
+def test_stage_with_dcn_is_named():
+    with pytest.raises(ValueError, match='stage_with_dcn.*4 of True and False'):
+        Res2Net(**SMALL, dcn=dict(type='DCNv2'), stage_with_dcn=(True, ))
+
+
+@pytest.mark.parametrize('kind', ['DCN', 'DCNv2'])
+def test_dcn_in_its_stages(kind):
+    pytest.importorskip('mmcv.ops')
+    model = Res2Net(**SMALL, dcn=dict(type=kind, deform_groups=1), stage_with_dcn=(False, False, True, True))
+    deformable = [hasattr(stage[1].convs[0], 'conv_offset') for stage in model.stages]
+    assert deformable == [False, False, True, True]
+    loss = sum(out.square().mean() for out in model(torch.randn(1, 3, 128, 128)))
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_plugins_at_their_stages_and_widths():
+    """Every position has the channels of what is there: mmdet's Res2Net builds the first two with the wrong ones."""
+    positions = ('after_conv1', 'after_conv2', 'after_conv3')
+    plugins = [dict(cfg=dict(type='ContextBlock', ratio=1 / 4), position=position, postfix=str(i),
+                    stages=(False, True, False, True)) for i, position in enumerate(positions)]
+    model = randomise(Res2Net(**SMALL, plugins=plugins)).eval()
+    channels = [[layer.in_channels for name, layer in stage[0].named_children() if 'context' in name]
+                for stage in model.stages]
+    assert channels == [[], [52, 52, 128], [], [208, 208, 512]]
+    model(torch.randn(1, 3, 64, 64))
+
+
+def test_dilations_of_single_blocks():
+    def dilations(**arguments):
+        model = Res2Net(**SMALL, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), **arguments)
+        return [[block.convs[0].dilation[0] for block in stage] for stage in model.stages]
+
+    assert dilations() == [[1, 1], [1, 1], [2, 2], [4, 4]]
+    assert dilations(contract_dilation=True) == [[1, 1], [1, 1], [1, 2], [2, 4]]
+    assert dilations(multi_grid=(1, 2)) == [[1, 1], [1, 1], [2, 2], [1, 2]]
+
+
+def test_every_name_builds_what_it_says():
+    for name in (*ARCHS, *ALIASES):
+        with torch.device('meta'):
+            model = Res2Net(name)
+        values = {**DEFAULT_ARCH, **ARCHS[ALIASES.get(name, name)]}
+        assert model.variant == 'Res2Net-{depth} {base_width}w{scales}s'.format(**values)
+    assert Res2Net('res2net101d', **{**SMALL, 'base_width': 14}).variant == 'Res2Net-26 14w4s'
+
+
+def test_out_channels_and_strides():
+    model = Res2Net(**SMALL, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(1, 3))
+    outs = model(torch.randn(1, 3, 64, 64))
+    assert model.out_channels == tuple(out.shape[1] for out in outs) == (128, 512)
+    assert model.out_strides == tuple(64 // out.shape[2] for out in outs) == (8, 16)
 
 
 def test_unknown_argument_is_an_error():

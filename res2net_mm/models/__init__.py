@@ -1,4 +1,5 @@
 from .. import weights  # noqa: F401  (registers the checkpoint names res2net_mm://...)
-from .res2net import Bottle2neck, Res2Net
+from .bottle2neck import Bottle2neck
+from .res2net import Res2Net
 
 __all__ = ['Bottle2neck', 'Res2Net']

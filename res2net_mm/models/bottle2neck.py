@@ -1,0 +1,176 @@
+"""The Res2Net block, written once: every trunk of this package is built from it.
+
+Source: *Res2Net: A New Multi-scale Backbone Architecture*, arXiv 1904.01169, section 3. Two details follow the released
+ImageNet weights where the paper is silent or differs: the **last** split is the one that is passed on unchanged (the
+paper's Eq. 1 says the first: the same up to the order of channels), and the first block of every stage adds nothing
+between splits and average-pools the last one.
+"""
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import build_conv_layer, build_norm_layer, build_plugin_layer
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+BN = dict(type='BN', requires_grad=True)
+PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
+
+
+class Bottle2neck(nn.Module):
+    """A bottleneck whose 3×3 convolution is a hierarchy over ``scales`` splits (paper Fig. 2b, Eq. 1).
+
+    With u = ReLU(BN(conv1(x))) cut into splits u_1..u_s and K_i = ReLU∘BN∘conv3×3::
+
+        y_1 = K_1(u_1);  y_i = K_i(u_i + y_{i-1}) for 1 < i < s;  y_s = u_s
+        out = ReLU(SE(BN(conv3([y_1 .. y_s]))) + shortcut(x))
+
+    A *stage block*, the first of a stage, changes the resolution, so its splits do not match: there
+    y_i = K_i(u_i), and y_s = AvgPool3×3(u_s). With ``scales=1`` it is the ResNet (ResNeXt) bottleneck.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        width (int): Channels of one split, w.
+        scales (int): Number of splits, s. Defaults to 4.
+        groups (int): Groups of every 3×3 convolution (the cardinality, paper 3.3). Defaults to 1.
+        stride (int): Stride of the block. Defaults to 1.
+        dilation (int): Dilation, and padding, of the 3×3 convolutions. Defaults to 1.
+        style (str): 'pytorch' puts the stride on the 3×3 convolutions, 'caffe' on the first 1×1. Defaults to 'pytorch'.
+        stage_block (bool): Whether this is the first block of a stage. Defaults to False.
+        stage_pool (str): When a stage block pools its last split: 'always', or 'strided', only if the 3×3 have a
+            stride. Defaults to 'always'.
+        downsample (nn.Module | None): What takes the input to the output's shape; None for the identity.
+            Defaults to None.
+        se_reduction (int | None): Channels per hidden unit of a squeeze-and-excitation right before the addition (paper
+            3.3); None for none. Defaults to None.
+        last_relu (bool): Whether a ReLU follows the addition. Defaults to True.
+        dcn (dict | None): mmcv config of deformable convolutions for the 3×3. Defaults to None.
+        plugins (Sequence[dict]): Layers to insert: ``cfg``, and ``position``, one of 'after_conv1', 'after_conv2' (both
+            of scales·width channels) and 'after_conv3'. Defaults to ().
+        conv_cfg (dict | None): mmcv config of the convolutions. Defaults to None, Conv2d.
+        norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
+        with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
+            Defaults to False.
+    """
+
+    def __init__(self,
+                 in_channels,
+                 out_channels,
+                 width,
+                 scales=4,
+                 groups=1,
+                 stride=1,
+                 dilation=1,
+                 style='pytorch',
+                 stage_block=False,
+                 stage_pool='always',
+                 downsample=None,
+                 se_reduction=None,
+                 last_relu=True,
+                 dcn=None,
+                 plugins=(),
+                 conv_cfg=None,
+                 norm_cfg=BN,
+                 with_cp=False):
+        super().__init__()
+        self.width = width
+        self.last_relu = last_relu
+        self.stage_block = stage_block
+        self.with_cp = with_cp
+        conv1_stride, conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
+
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, scales * width, 1, stride=conv1_stride, bias=False)
+        self.bn1 = norm(norm_cfg, scales * width)
+        hierarchy = range(max(scales - 1, 1))
+        self.convs = nn.ModuleList(
+            build_conv_layer(dcn or conv_cfg, width, width, 3, stride=conv2_stride, padding=dilation, dilation=dilation,
+                             groups=groups, bias=False) for _ in hierarchy)
+        self.bns = nn.ModuleList(norm(norm_cfg, width) for _ in hierarchy)
+        pools = stage_block and scales > 1 and (stage_pool == 'always' or conv2_stride > 1)
+        self.pool = nn.AvgPool2d(3, conv2_stride, padding=1) if pools else nn.Identity()
+        self.conv3 = build_conv_layer(conv_cfg, scales * width, out_channels, 1, bias=False)
+        self.bn3 = norm(norm_cfg, out_channels)
+        self.se = squeeze_excitation(out_channels, se_reduction) if se_reduction else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self.plugins = {position: [] for position in PLUGIN_POSITIONS}  # names of the layers at each position
+        for plugin in plugins:
+            channels = out_channels if plugin['position'] == 'after_conv3' else scales * width
+            name, layer = build_plugin_layer(plugin['cfg'], in_channels=channels, postfix=plugin.get('postfix', ''))
+            self.add_module(name, layer)
+            self.plugins[plugin['position']].append(name)
+
+    def forward(self, x, identity=None):
+        """Run the block.
+
+        Args:
+            x (Tensor): (n, in_channels, h, w).
+            identity (Tensor | None): What the result is added to, for trunks that make it themselves. Defaults to
+                None: ``downsample(x)``.
+
+        Returns:
+            Tensor: (n, out_channels, h / stride, w / stride).
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            contexts = lambda: (nullcontext(), running_statistics_untouched(self))  # noqa: E731
+            return checkpoint(self._forward, x, identity, use_reentrant=False, context_fn=contexts)
+        return self._forward(x, identity)
+
+    def _forward(self, x, identity):
+        if identity is None:
+            identity = x if self.downsample is None else self.downsample(x)
+        u = self._plugged('after_conv1', self.relu(self.bn1(self.conv1(x))))
+        u = u.split(self.width, dim=1)  # s × (n, w, h, w)
+        y = []
+        for i, (conv, bn) in enumerate(zip(self.convs, self.bns)):
+            u_i = u[i] if i == 0 or self.stage_block else u[i] + y[-1]
+            y.append(self.relu(bn(conv(u_i))))
+        if len(y) < len(u):
+            y.append(self.pool(u[-1]))
+        out = self.conv3(self._plugged('after_conv2', torch.cat(y, dim=1)))
+        out = self.se(self._plugged('after_conv3', self.bn3(out))) + identity
+        return self.relu(out) if self.last_relu else out
+
+    def _plugged(self, position, x):
+        for name in self.plugins[position]:
+            x = getattr(self, name)(x)
+        return x
+
+
+def norm(norm_cfg, channels):
+    """A norm layer without the name that mmcv makes up for it: keys stay ``bn*`` whatever the kind."""
+    return build_norm_layer(norm_cfg, channels)[1]
+
+
+def squeeze_excitation(channels, reduction):
+    """SE with a hidden layer of channels / reduction; its keys ``fc1|fc2`` are timm's."""
+    from torchvision.ops import SqueezeExcitation  # only those who use it need torchvision
+    return SqueezeExcitation(channels, channels // reduction)
+
+
+def make_shortcut(in_channels, out_channels, stride, avg_down, conv_cfg=None, norm_cfg=BN):
+    """The projection beside the first block of a stage; None where input and output have the same shape.
+
+    A strided 1×1 convolution (v1), or, with ``avg_down``, average pooling and a 1×1 (v1b). The pooling is there at
+    stride 1 too, where it does nothing, because the published keys count it.
+    """
+    if stride == 1 and in_channels == out_channels:
+        return None
+    pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if avg_down else []
+    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=1 if avg_down else stride, bias=False)
+    return nn.Sequential(*pool, conv, norm(norm_cfg, out_channels))
+
+
+@contextmanager
+def running_statistics_untouched(module):
+    """Recompute without counting the batch a second time in the running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    kept = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for m in norms:
+        m.momentum, m.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for m, (momentum, num_batches_tracked) in zip(norms, kept):
+            m.momentum, m.num_batches_tracked = momentum, num_batches_tracked
