@@ -8,7 +8,10 @@ from importlib import import_module
 from .version import __version__
 
 _EXPORTS = {
+    'BLRes2Net': '.models',
     'Bottle2neck': '.models',
+    'CifarRes2NeXt': '.models',
+    'DLA': '.models',
     'Res2Net': '.models',
     'load_config': '.config',
 }

@@ -183,7 +183,7 @@ def test_initialisation():
 @pytest.mark.parametrize('arguments', [dict(frozen_stages=1), dict(norm_eval=True)])
 def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     said = []
-    monkeypatch.setattr('res2net_mm.models.res2net.print_log', lambda message, **kwargs: said.append(message))
+    monkeypatch.setattr('res2net_mm.models.base.print_log', lambda message, **kwargs: said.append(message))
     Res2Net(**SMALL).init_weights()
     assert not said
     Res2Net(**SMALL, **arguments).init_weights()

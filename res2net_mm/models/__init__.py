@@ -1,5 +1,8 @@
 from .. import weights  # noqa: F401  (registers the checkpoint names res2net_mm://...)
+from .blnet import BLRes2Net
 from .bottle2neck import Bottle2neck
+from .cifar import CifarRes2NeXt
+from .dla import DLA
 from .res2net import Res2Net
 
-__all__ = ['Bottle2neck', 'Res2Net']
+__all__ = ['BLRes2Net', 'Bottle2neck', 'CifarRes2NeXt', 'DLA', 'Res2Net']

@@ -1,17 +1,13 @@
 """ResNet-shaped backbones around the Res2Net block: the paper's models and their baselines, by name."""
-import logging
 import math
 
 import torch.nn as nn
 from mmcv.cnn import build_conv_layer
-from mmengine.logging import print_log
-from mmengine.model import BaseModule, PretrainedInit
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint import adapt_state_dict
 from ..registry import MODELS
+from .base import Backbone
 from .bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut, norm
-from .checks import check_choice, check_flags, check_int, check_ints, check_layer
+from .checks import ArgumentChecks
 
 # What distinguishes a variant; the rest is DEFAULT_ARCH. Section 4 and tables 1-3 of the paper, and the official v1b.
 DEFAULT_ARCH = dict(depth=50, scales=4, base_width=26, groups=1, deep_stem=False, avg_down=False, se_reduction=0)
@@ -61,7 +57,7 @@ ALIASES = {  # the names of timm and of the paper
 
 
 @MODELS.register_module()
-class Res2Net(BaseModule):
+class Res2Net(Backbone):
     """Res2Net: ResNet with :class:`Bottle2neck` blocks (paper section 4.1).
 
     The defaults give the paper's Res2Net-50 v1, 26w×4s; ``ARCHS`` lists the variants by name. What ``arch`` says about
@@ -163,60 +159,55 @@ class Res2Net(BaseModule):
                  with_cp=False,
                  zero_init_residual=False,
                  init_cfg=None):
-        check_choice('arch', arch, (*ARCHS, *ALIASES))
+        check = ArgumentChecks('Res2Net')
+        check.choice('arch', arch, (*ARCHS, *ALIASES))
         given = dict(depth=depth, scales=scales, base_width=base_width, groups=groups, deep_stem=deep_stem,
                      avg_down=avg_down, se_reduction=se_reduction)
         values = {**DEFAULT_ARCH, **ARCHS[ALIASES.get(arch, arch)], **{k: v for k, v in given.items() if v is not None}}
         depth, scales, base_width, groups, deep_stem, avg_down, se_reduction = (values[name] for name in given)
-        check_choice('depth', depth, tuple(self.stage_blocks))
+        check.choice('depth', depth, tuple(self.stage_blocks))
         for name, value in dict(scales=scales, base_width=base_width, groups=groups, in_channels=in_channels,
                                 base_channels=base_channels).items():
-            check_int(name, value, 1)
-        check_int('num_stages', num_stages, 1, 4)
+            check.integer(name, value, 1)
+        check.integer('num_stages', num_stages, 1, 4)
         stem_channels = base_channels if stem_channels is None else stem_channels
-        check_int('stem_channels', stem_channels, 2 if deep_stem else 1)
-        check_int('se_reduction', se_reduction, 0, 4 * base_channels)
-        check_ints('strides', strides, num_stages, 1)
-        check_ints('dilations', dilations, num_stages, 1)
-        check_ints('out_indices', out_indices, None, 0, num_stages - 1)
-        check_int('frozen_stages', frozen_stages, -1, num_stages)
-        check_choice('style', style, ('pytorch', 'caffe'))
-        check_choice('stage_pool', stage_pool, ('always', 'strided'))
+        check.integer('stem_channels', stem_channels, 2 if deep_stem else 1)
+        check.integer('se_reduction', se_reduction, 0, 4 * base_channels)
+        check.integers('strides', strides, num_stages, 1)
+        check.integers('dilations', dilations, num_stages, 1)
+        check.integers('out_indices', out_indices, None, 0, num_stages - 1)
+        check.integer('frozen_stages', frozen_stages, -1, num_stages)
+        check.choice('style', style, ('pytorch', 'caffe'))
+        check.choice('stage_pool', stage_pool, ('always', 'strided'))
         for name, value in dict(deep_stem=deep_stem, avg_down=avg_down, contract_dilation=contract_dilation,
                                 norm_eval=norm_eval, with_cp=with_cp, zero_init_residual=zero_init_residual).items():
-            check_choice(name, value, (True, False))
-        check_layer('norm_cfg', norm_cfg)
+            check.choice(name, value, (True, False))
+        check.layer('norm_cfg', norm_cfg)
         if dcn is not None:
-            check_layer('dcn', dcn)
-            check_flags('stage_with_dcn', stage_with_dcn, num_stages)
+            check.layer('dcn', dcn)
+            check.flags('stage_with_dcn', stage_with_dcn, num_stages)
         for i, plugin in enumerate(plugins):
-            check_layer(f'plugins[{i}].cfg', plugin.get('cfg'))
-            check_choice(f'plugins[{i}].position', plugin.get('position'), PLUGIN_POSITIONS)
-            check_flags(f'plugins[{i}].stages', plugin.get('stages', (True, ) * num_stages), num_stages)
+            check.layer(f'plugins[{i}].cfg', plugin.get('cfg'))
+            check.choice(f'plugins[{i}].position', plugin.get('position'), PLUGIN_POSITIONS)
+            check.flags(f'plugins[{i}].stages', plugin.get('stages', (True, ) * num_stages), num_stages)
         num_blocks = self.stage_blocks[depth][:num_stages]
         if multi_grid is not None:
-            check_ints('multi_grid', multi_grid, num_blocks[-1], 1)
+            check.integers('multi_grid', multi_grid, num_blocks[-1], 1)
         widths = [base_channels * 2**i * base_width // 64 * groups for i in range(num_stages)]
         if not widths[0]:
-            raise ValueError(f'Res2Net: base_width={base_width} leaves no channels to a split of the first stage '
-                             f'({base_channels} planes); it must be at least {-(-64 // base_channels)}')
+            check.fail('base_width', base_width, f'at least {-(-64 // base_channels)}, or splits of the first stage '
+                       f'({base_channels} planes) have no channels')
 
-        super().__init__(init_cfg or [
-            dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-        ])
+        super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'Res2Net-{depth} {base_width}w{scales}s'
-        self.num_stages = num_stages
-        self.out_indices = tuple(out_indices)
         self.deep_stem = deep_stem
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
-        self.zero_init_residual = zero_init_residual
+        self.stage_channels = [base_channels * 2**i * self.expansion for i in range(num_stages)]
+        self.stage_strides = [4 * math.prod(strides[:i + 1]) for i in range(num_stages)]
 
         self._make_stem(in_channels, stem_channels, conv_cfg, norm_cfg)
         channels = stem_channels
         for i in range(num_stages):
-            out_channels = base_channels * 2**i * self.expansion
+            out_channels = self.stage_channels[i]
             block_dilations = [dilations[i]] * num_blocks[i]
             if contract_dilation and dilations[i] > 1:
                 block_dilations[0] //= 2
@@ -246,8 +237,6 @@ class Res2Net(BaseModule):
                         with_cp=with_cp))
                 channels = out_channels
             self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
-        self.out_channels = tuple(base_channels * 2**i * self.expansion for i in self.out_indices)
-        self.out_strides = tuple(4 * math.prod(strides[:i + 1]) for i in self.out_indices)
         self._freeze_stages()
 
     def _make_stem(self, in_channels, channels, conv_cfg, norm_cfg):
@@ -269,65 +258,11 @@ class Res2Net(BaseModule):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
     @property
-    def stages(self):
-        """list[nn.Sequential]: ``layer1`` .. ``layer4``."""
-        return [getattr(self, f'layer{i + 1}') for i in range(self.num_stages)]
+    def stem_modules(self):
+        """list[nn.Module]: The modules with weights before ``layer1``."""
+        return [self.stem] if self.deep_stem else [self.conv1, self.bn1]
 
-    def forward(self, x):
-        """Return the features of the stages in ``out_indices``.
-
-        Args:
-            x (Tensor): Images, (n, in_channels, h, w).
-
-        Returns:
-            tuple[Tensor]: By default (n, 256, h/4, w/4), (n, 512, h/8, w/8), (n, 1024, h/16, w/16) and
-            (n, 2048, h/32, w/32).
-        """
+    def forward_stem(self, x):
+        """(n, in_channels, h, w) -> (n, stem_channels, h/4, w/4)."""
         x = self.stem(x) if self.deep_stem else self.relu(self.bn1(self.conv1(x)))
-        x = self.maxpool(x)
-        outs = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
-
-    def init_weights(self):
-        """Initialise as ``init_cfg`` says, and warn if random weights would be frozen."""
-        super().init_weights()
-        init_cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg
-        if any(cfg['type'] in ('Pretrained', 'PretrainedInit', PretrainedInit) for cfg in init_cfgs):
-            return
-        if self.zero_init_residual:
-            for stage in self.stages:
-                for block in stage:
-                    nn.init.zeros_(block.bn3.weight)
-        frozen = [f'{name}={getattr(self, name)}' for name, harmless in (('frozen_stages', -1), ('norm_eval', False))
-                  if getattr(self, name) != harmless]
-        if frozen:
-            print_log(
-                f'Res2Net starts from RANDOM weights with {" and ".join(frozen)}: layers that were never trained are '
-                'held fixed, and the loss is likely to become NaN. Unless load_from or resume brings trained weights, '
-                "give init_cfg=dict(type='Pretrained', checkpoint=...), or set frozen_stages=-1 and norm_eval=False.",
-                logger='current', level=logging.WARNING)
-
-    def train(self, mode=True):
-        """Set the training mode, but keep frozen stages, and batch norms under ``norm_eval``, in eval mode."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def _freeze_stages(self):
-        if self.frozen_stages < 0:
-            return
-        stem = [self.stem] if self.deep_stem else [self.conv1, self.bn1]
-        for module in stem + self.stages[:self.frozen_stages]:
-            module.eval().requires_grad_(False)
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        return self.maxpool(x)

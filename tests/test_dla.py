@@ -1,0 +1,254 @@
+"""DLA: counts, shapes, parity with timm, every weight used and loaded, every argument doing something."""
+import pytest
+import torch
+from conftest import randomise, relative_error
+from mmengine.registry import MODELS
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from res2net_mm import DLA
+from res2net_mm.models.dla import ARCHS, DEAD_KEYS
+
+DEAD_SHAPES = {'level3.project.': (256, 128), 'level4.project.': (512, 256), 'level4.tree1.project.': (512, 256)}
+DEAD_PARAMS = 297472
+
+
+def tiny(**arguments):
+    """A DLA whose blocks are as narrow as they can be, for tests of what does not depend on width."""
+    return DLA(**{**dict(scales=2, base_width=4, groups=1), **arguments})
+
+
+def shapes(model):
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+# Parameters in M and multiply-adds in G at 224x224, with the 1000-way classifier. The published parameter counts (21.15
+# and 17.33 M for the first two) include the dead projections, which are not built here; the multiply-adds do not.
+@pytest.mark.parametrize('arch, official_params, params, macs', [
+    ('dla60_res2net', 21.146, 20.848, 4.123),
+    ('dla60_res2next', 17.330, 17.033, 3.459),
+    ('dla60', 22.334, 22.037, 4.236),
+    ('dla60x', 17.650, 17.352, 3.517),
+])
+def test_counts(arch, official_params, params, macs):
+    with torch.device('meta'):
+        model = nn.Sequential(DLA(arch, out_indices=(3, )), TakeLast(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                              nn.Linear(1024, 1000)).eval()
+        counter = FlopCounterMode(display=False)
+        with counter:
+            model(torch.empty(1, 3, 224, 224))
+    count = sum(p.numel() for p in model.parameters())
+    assert f'{count / 1e6:.3f}' == f'{params:.3f}'
+    assert f'{(count + DEAD_PARAMS) / 1e6:.3f}' == f'{official_params:.3f}'
+    assert f'{counter.get_total_flops() / 2e9:.3f}' == f'{macs:.3f}'
+
+
+class TakeLast(nn.Module):
+
+    def forward(self, outs):
+        return outs[-1]
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_widths(arch):
+    """The formula by which timm's arguments define the same models, with the channels of the block's output."""
+    with torch.device('meta'):
+        model = DLA(arch)
+    blocks = [stage.get_submodule(path) for stage, path in zip(
+        model.stages, ('tree1', 'tree1.tree1', 'tree1.tree1.tree1', 'tree1'))]
+    given = ARCHS[arch]
+    assert [block.width for block in blocks] == [
+        int(channels * given['base_width'] / 64) * given['groups'] // 2 for channels in (128, 256, 512, 1024)]
+    stage_blocks = [name for name, module in model.named_modules() if getattr(module, 'stage_block', False)]
+    assert stage_blocks == ['level2.tree1', 'level3.tree1.tree1', 'level4.tree1.tree1.tree1', 'level5.tree1']
+
+
+@pytest.mark.parametrize('out_indices', [(0, 1, 2, 3), (1, 3), (3, 1), (2, )])
+@pytest.mark.parametrize('size', [(64, 64), (75, 97)])
+def test_shapes(out_indices, size):
+    model = tiny(out_indices=out_indices).eval()
+    with torch.no_grad():
+        outs = model(torch.randn(1, 3, *size))
+    assert model.out_strides == tuple((4, 8, 16, 32)[i] for i in sorted(out_indices))
+    assert model.out_channels == tuple((128, 256, 512, 1024)[i] for i in sorted(out_indices))
+    assert [tuple(out.shape) for out in outs] == [
+        (1, channels, *(-(-side // stride) for side in size))
+        for channels, stride in zip(model.out_channels, model.out_strides, strict=True)]
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('dtype, tolerance', [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_timm(arch, dtype, tolerance):
+    """The same weights: the same keys, the same features of all stages and the same gradients."""
+    timm = pytest.importorskip('timm')
+    theirs = randomise(timm.create_model(arch, num_classes=7)).to(dtype).eval()
+    ours = DLA(arch).to(dtype).eval()
+    ours.load_state_dict(theirs.state_dict())
+
+    x, expected = torch.randn(2, 3, 64, 96, dtype=dtype), []
+    for i in range(2, 6):
+        getattr(theirs, f'level{i}').register_forward_hook(lambda module, args, out: expected.append(out))
+    theirs.forward_features(x)
+    outs = ours(x)
+    for mine, other in zip(outs, expected, strict=True):
+        assert mine.shape == other.shape
+        assert relative_error(mine, other) < tolerance
+
+    for features in (outs, expected):
+        sum(out.square().mean() for out in features).backward()
+    parameters = {name: p for name, p in theirs.named_parameters() if not name.startswith('fc.')}
+    for (name, p), (other_name, q) in zip(ours.named_parameters(), parameters.items(), strict=True):
+        assert name == other_name.replace('.conv2.', '.convs.0.').replace('.bn2.', '.bns.0.')
+        assert relative_error(p.grad, q.grad) < 10 * tolerance, name
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_every_parameter_is_used(arch):
+    """What DDP needs without find_unused_parameters."""
+    model = DLA(arch).train()
+    sum(out.square().mean() for out in model(torch.randn(2, 3, 64, 64))).backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def official_state(model, plain=False):
+    """The model's random weights under the official names, with dead projections and a classifier."""
+    state = {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    stored = {k.replace('.convs.0.', '.conv2.').replace('.bns.0.', '.bn2.') if plain else k: v
+              for k, v in state.items()}
+    for key, (o, i) in DEAD_SHAPES.items():
+        projection = nn.ModuleDict({'0': nn.Conv2d(i, o, 1, bias=False), '1': nn.BatchNorm2d(o)})
+        stored.update({key + name: value for name, value in projection.state_dict().items()})
+    return state, {**stored, 'fc.weight': torch.ones(10, 1024, 1, 1), 'fc.bias': torch.ones(10)}
+
+
+@pytest.mark.parametrize('scales', [1, 2])
+@pytest.mark.parametrize('how', ['load_state_dict', 'init_cfg', 'inside a model'])
+def test_official_weights_load(scales, how, tmp_path):
+    model = tiny(scales=scales)
+    state, stored = official_state(model, plain=scales == 1)
+    assert set(DEAD_SHAPES) == set(DEAD_KEYS)
+    assert sum(v.numel() for k, v in stored.items() if k.startswith(DEAD_KEYS) and 'running' not in k) == \
+        DEAD_PARAMS + 3  # num_batches_tracked
+    if how == 'load_state_dict':
+        model.load_state_dict(stored)
+    elif how == 'init_cfg':
+        torch.save(stored, tmp_path / 'official.pth')
+        model = tiny(scales=scales, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'official.pth')))
+        model.init_weights()
+    else:
+        nn.ModuleDict({'backbone': model}).load_state_dict({f'backbone.{k}': v for k, v in stored.items()})
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key]) or key.endswith('num_batches_tracked'), key
+    assert 'fc.weight' in stored and 'level4.project.0.weight' in stored  # the caller's dictionary is left alone
+
+
+@pytest.mark.parametrize('how, what', [('missing', 'missing: level4.tree2.tree1.root.conv.weight'),
+                                       ('left over', 'left over: level5.tree1.project.0.weight'),
+                                       ('of another shape', 'of another shape: level2.project.0.weight')])
+def test_partial_weights_are_an_error(how, what):
+    model = tiny()
+    state, stored = official_state(model)
+    if how == 'missing':
+        del stored['level4.tree2.tree1.root.conv.weight']
+    elif how == 'left over':
+        stored['level5.tree1.project.0.weight'] = torch.ones(1)
+    else:
+        stored['level2.project.0.weight'] = torch.ones(1)
+    with pytest.raises(ValueError, match=f'DLA-60 1c4w2s .*Keys 1 {what}'):
+        model.load_state_dict(stored, strict=False)
+
+
+# Every argument changes the function, the parameters or the behaviour in training.
+@pytest.mark.parametrize('argument, value', [
+    ('arch', 'dla60'), ('scales', 3), ('base_width', 8), ('groups', 2), ('in_channels', 4),
+    ('norm_cfg', dict(type='GN', num_groups=1)), ('conv_cfg', dict(type='ConvAWS')),
+])
+def test_argument_changes_weights(argument, value):
+    with torch.device('meta'):
+        default, changed = (DLA(), DLA(value)) if argument == 'arch' else (tiny(), tiny(**{argument: value}))
+    assert shapes(default) != shapes(changed)
+
+
+def test_arguments_override_the_architecture():
+    with torch.device('meta'):
+        for arch, given in ARCHS.items():
+            assert shapes(DLA('dla60', **given)) == shapes(DLA(arch))
+        assert DLA('dla60_res2net', base_width=14).level2.tree1.width == 14
+
+
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 4])
+def test_frozen_stages(frozen_stages):
+    model = tiny(frozen_stages=frozen_stages)
+    assert model.train() is model
+    stem = ['base_layer', 'level0', 'level1'] if frozen_stages >= 0 else []
+    frozen = [*stem, *(f'level{k + 1}' for k in range(1, frozen_stages + 1))]
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model(torch.randn(2, 3, 64, 64))
+    for name, child in model.named_children():
+        trainable = [p.requires_grad for p in child.parameters()]
+        assert not any(trainable) if name in frozen else all(trainable), name
+        assert child.training == (name not in frozen), name
+        changed = [k for k, v in child.state_dict(prefix=f'{name}.').items() if not torch.equal(v, before[k])]
+        assert bool(changed) == (name not in frozen), name
+
+
+def test_norm_eval():
+    model = tiny(norm_eval=True).train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms) and model.training
+    assert all(p.requires_grad for m in norms for p in m.parameters())
+    assert all(m.training for m in tiny().train().modules())
+
+
+def test_with_cp_same_gradients_and_statistics_for_less_memory():
+    plain, saving = randomise(tiny()).train(), tiny(with_cp=True).train()
+    saving.load_state_dict(plain.state_dict())
+    x, stored = torch.randn(2, 3, 64, 64), {}
+    for model in (plain, saving):
+        numbers = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
+            loss = sum(out.square().mean() for out in model(x))
+        stored[model] = sum(numbers)
+        loss.backward()
+    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad), name
+    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
+        assert torch.equal(p, q), name
+    assert stored[saving] < stored[plain]
+
+
+def test_initialisation(monkeypatch):
+    said = []
+    monkeypatch.setattr('res2net_mm.models.base.print_log', lambda message, **kwargs: said.append(message))
+    model = tiny()
+    model.init_weights()
+    conv = model.level5.root.conv.weight
+    assert conv.std().item() == pytest.approx((2 / conv.shape[0])**0.5, rel=0.05)  # Kaiming, fan out, 1x1
+    assert not said
+    tiny(frozen_stages=1).init_weights()
+    assert len(said) == 1 and said[0].startswith('DLA starts from RANDOM weights with frozen_stages=1:')
+
+    constant = tiny(init_cfg=dict(type='Constant', val=0.5, layer='Conv2d'))
+    constant.init_weights()
+    assert (constant.base_layer[0].weight == 0.5).all()
+
+
+@pytest.mark.parametrize('argument, value, allowed', [
+    ('arch', 'dla34', "'dla60', 'dla60x', 'dla60_res2net', 'dla60_res2next'"), ('arch', None, "'dla60'"),
+    ('scales', 0, 'at least 1'), ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'),
+    ('groups', -1, 'at least 1'), ('groups', True, 'at least 1'), ('in_channels', 0, 'at least 1'),
+    ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (-1, ), 'from 0 to 3'), ('out_indices', 3, 'one or more'),
+    ('out_indices', (), 'one or more'), ('frozen_stages', 5, 'from -1 to 4'), ('frozen_stages', -2, 'from -1 to 4'),
+    ('norm_cfg', 'BN', 'type'), ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'),
+])
+def test_bad_argument_is_named(argument, value, allowed):
+    with pytest.raises(ValueError, match=f'^DLA: {argument}') as error:
+        DLA(**{argument: value})
+    assert allowed in str(error.value)
+
+
+def test_registry():
+    with torch.device('meta'):
+        assert isinstance(MODELS.build(dict(type='res2net_mm.DLA', arch='dla60x')), DLA)
+    with pytest.raises(TypeError, match='depth'):
+        MODELS.build(dict(type='res2net_mm.DLA', depth=60))
