@@ -12,7 +12,8 @@ classes = ('disc', 'square', 'triangle', 'cross')
 
 channels = 64
 model = dict(
-    backbone=dict(depth=26, base_channels=16, frozen_stages=-1, norm_eval=False, zero_init_residual=True, init_cfg=None),
+    backbone=dict(
+        depth=26, base_channels=16, frozen_stages=-1, norm_eval=False, zero_init_residual=True, init_cfg=None),
     neck=dict(in_channels=[64, 128, 256, 512], out_channels=channels),
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[5])),
     roi_head=dict(

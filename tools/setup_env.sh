@@ -30,7 +30,7 @@ uv="$VIRTUAL_ENV/bin/uv"
 step 2/5 "PyTorch, the OpenMMLab stack and tools, as locked in requirements/lock.txt"
 # --no-deps: the lock is complete. The two packages with compiled parts come next, built against what is installed here.
 compiled='^(onedl-mmcv|xtcocotools)=='
-"$uv" pip install --no-deps -r <(grep -vE "$compiled" requirements/lock.txt)
+"$uv" pip install --no-deps --compile-bytecode -r <(grep -vE "$compiled" requirements/lock.txt)
 
 # Build a package against the installed torch and numpy, unless it is there and imports; a wheel built against others
 # (from a cache, or left from an earlier lock) imports with an error and is built anew.

@@ -1,0 +1,153 @@
+"""What every registered backbone can do, whatever its trunk."""
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from conftest import randomise, relative_error
+from mmengine.registry import MODELS
+from torch import nn
+
+from res2net_mm import registry
+
+SMALL = dict(type='res2net_mm.Res2Net', depth=26, base_channels=16)
+BACKBONES = {
+    'v1': SMALL,
+    'v1b': dict(SMALL, deep_stem=True, avg_down=True),
+    'dilated': dict(SMALL, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
+    'grouped SE': dict(SMALL, groups=2, se_reduction=16),
+    'strided': dict(SMALL, stage_pool='strided'),
+    'ResNet': dict(SMALL, scales=1, base_width=64),
+    'DLA': dict(type='res2net_mm.DLA'),
+    'DLA-X': dict(type='res2net_mm.DLA', arch='dla60x'),
+    'Big-Little': dict(type='res2net_mm.BLRes2Net', zero_init_residual=False),
+    'CIFAR': dict(type='res2net_mm.CifarRes2NeXt', depth=11, groups=2, base_width=8),
+    'CIFAR stage': dict(type='res2net_mm.CifarRes2NeXt', depth=11, groups=2, base_width=8, first_block='stage'),
+}
+
+
+@pytest.fixture(params=list(BACKBONES))
+def config(request):
+    return dict(BACKBONES[request.param])
+
+
+def build(config, **arguments):
+    return MODELS.build(dict(config, **arguments))
+
+
+def images(size=64, batch=2):
+    return torch.randn(batch, 3, size, size)
+
+
+def gradients(model, x):
+    model.zero_grad()
+    sum(out.float().square().mean() for out in model(x)).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def test_all_registered_backbones_are_here():
+    import res2net_mm.models  # noqa: F401
+    registered = {f'res2net_mm.{name}' for name in registry.MODELS.module_dict}
+    assert {config['type'] for config in BACKBONES.values()} == registered
+
+
+@pytest.mark.parametrize('size', [64, 75])
+def test_channels_and_strides(config, size):
+    model = build(config)
+    outs = model(images(size))
+    assert model.out_channels == tuple(out.shape[1] for out in outs)
+    assert [tuple(out.shape[2:]) for out in outs] == [(-(-size // t), ) * 2 for t in model.out_strides]
+    last = build(config, out_indices=(len(outs) - 1, ))
+    assert last.out_channels == model.out_channels[-1:] and len(last(images(size))) == 1
+
+
+def test_a_single_small_image(config):
+    assert all(torch.isfinite(out).all() for out in build(config).eval()(images(33, batch=1)))
+
+
+def test_every_parameter_is_used(config):
+    """So distributed training needs no find_unused_parameters."""
+    assert all(grad is not None for grad in gradients(build(config), images()).values())
+
+
+@pytest.mark.parametrize('frozen_stages', [0, 1])
+def test_frozen_stages(config, frozen_stages):
+    model = build(config, frozen_stages=frozen_stages).train()
+    frozen = {p for m in model.stem_modules + model.stages[:frozen_stages] for p in m.parameters()}
+    before = copy.deepcopy(model.state_dict())
+    grads = gradients(model, images())
+    for name, p in model.named_parameters():
+        assert (grads[name] is None) == (p in frozen), name
+    still = {name for m in model.stem_modules + model.stages[:frozen_stages] for name, child in model.named_modules()
+             if child is m}
+    for name, value in model.state_dict().items():
+        if name.endswith('running_mean'):
+            assert torch.equal(value, before[name]) == any(name.startswith(f'{s}.') for s in still), name
+
+
+def test_train_respects_norm_eval(config):
+    model = build(config, norm_eval=True)
+    assert model.train() is model and model.training
+    assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    assert not any(m.training for m in model.eval().modules())
+
+
+def test_checkpointing_gives_the_same_gradients_and_statistics(config):
+    plain, saving = randomise(build(config)).train(), build(config, with_cp=True).train()
+    saving.load_state_dict(plain.state_dict())
+    x = images()
+    expected, got = gradients(plain, x), gradients(saving, x)
+    for name in expected:
+        assert torch.equal(expected[name], got[name]), name
+    for (name, p), q in zip(plain.named_buffers(), saving.buffers()):
+        assert torch.equal(p, q), name
+
+
+def test_copies(config):
+    model, x = randomise(build(config)).eval(), images()
+    expected = model(x)
+    saved = io.BytesIO()
+    torch.save(model.state_dict(), saved)
+    saved.seek(0)
+    loaded = build(config).eval()
+    loaded.load_state_dict(torch.load(saved, weights_only=True))
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), loaded):
+        assert all(torch.equal(a, b) for a, b in zip(expected, other(x), strict=True))
+
+
+def test_export(config):
+    model, x = randomise(build(config)).eval(), images()
+    exported = torch.export.export(model, (x, )).module()
+    with torch.no_grad():
+        assert all(relative_error(a, b) < 1e-5 for a, b in zip(exported(x), model(x), strict=True))
+
+
+def test_compile_without_graph_breaks(config):
+    model, x = randomise(build(config)).eval(), images()
+    torch._dynamo.reset()  # it counts compilations per source line, and all backbones share theirs
+    compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
+    with torch.no_grad():
+        assert all(relative_error(a, b) < 1e-5 for a, b in zip(compiled(x), model(x), strict=True))
+
+
+def test_bfloat16_autocast(config):
+    model, x = randomise(build(config)).train(), images()
+    with torch.autocast('cpu', torch.bfloat16):
+        grads = gradients(model, x)
+    assert all(grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in grads.values())
+
+
+def test_channels_last(config):
+    model, x = randomise(build(config)).eval(), images()
+    with torch.no_grad():
+        expected = model(x)
+        last = model.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    assert all(relative_error(a, b) < 1e-5 for a, b in zip(last, expected, strict=True))
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in last)
+
+
+def test_other_norms(config):
+    model = build(config, norm_cfg=dict(type='GN', num_groups=1))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    assert all(torch.isfinite(out).all() for out in model(images()))
