@@ -292,9 +292,7 @@ def preset(arguments):
         name = f'resnext{depth}{v1b}_{g}x{w}d'
     else:
         return None
-    if arguments['se_reduction'] is None:
-        return name
-    return f'se_{name}'.replace('_26w4s', '') if arguments['se_reduction'] == 16 else None
+    return {None: name, 16: f'se_{name}'}.get(arguments['se_reduction'])
 
 
 def stage_pool(layout, arguments, classifier, whole_model, config_text):
