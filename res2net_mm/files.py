@@ -78,8 +78,9 @@ def _read_torch(path, start, map_location):
         raise ValueError(f"'{path}' is not a checkpoint: it is {_what_it_is(start)}")
     allow = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)
     try:
-        with torch.serialization.safe_globals(allow()) if CAN_ALLOW else nullcontext():
-            return torch.load(path, map_location=map_location, weights_only=True)
+        # As an open file: a path that ends with .safetensors would send torch.load to that format.
+        with open(path, 'rb') as file, torch.serialization.safe_globals(allow()) if CAN_ALLOW else nullcontext():
+            return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # torch.load fails in many ways on a file that is not whole
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
         if refused:
