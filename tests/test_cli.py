@@ -169,7 +169,7 @@ def test_shapes_are_what_their_annotations_say(shapes):
     assert tuple(category['name'] for category in data['categories']) == CLASSES
     for ann in data['annotations']:
         x, y, w, h = ann['bbox']
-        assert 0 <= x and x + w <= 256 and 0 <= y and y + h <= 256 and min(w, h) >= 8
+        assert min(x, y) >= 0 and max(x + w, y + h) <= 256 and min(w, h) >= 8
         area = mask.area(mask.merge(mask.frPyObjects(ann['segmentation'], 256, 256)))
         assert abs(area - ann['area']) < 0.2 * ann['area'] + 30
         image = cv2.imread(str(shapes / 'train2017' / f'{ann["image_id"]:06d}.png'))
