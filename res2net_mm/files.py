@@ -160,13 +160,16 @@ def write_checkpoint(checkpoint, path, force=False):
         raise FileExistsError(f"'{path}' exists already")
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
     try:
-        if path.suffix == '.safetensors':
-            from safetensors.torch import save_file
-            # It takes neither views nor weights that share memory.
-            save_file({key: value.clone().contiguous() for key, value in checkpoint.items()}, str(unfinished),
-                      metadata={'format': 'pt'})
-        else:
-            torch.save(checkpoint, unfinished)
+        with open(unfinished, 'wb') as file:
+            if path.suffix == '.safetensors':
+                from safetensors.torch import save
+                # It takes neither views nor weights that share memory.
+                weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
+                file.write(save(weights, metadata={'format': 'pt'}))
+            else:
+                torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -246,17 +246,23 @@ def write(path, checkpoint):
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 @pytest.mark.parametrize('interruption', [KeyboardInterrupt, OSError])
 def test_interrupted_write_leaves_nothing(suffix, interruption, tmp_path, monkeypatch):
-    def half(content, file, **more):
-        with open(file, 'wb') as opened:
-            opened.write(b'half')
+    def half(content, file):
+        file.write(b'half')
         raise interruption
 
-    safetensors = pytest.importorskip('safetensors.torch')
+    def none(content, metadata):
+        raise interruption
+
     monkeypatch.setattr(torch, 'save', half)
-    monkeypatch.setattr(safetensors, 'save_file', half)
+    monkeypatch.setattr('safetensors.torch.save', none)
     with pytest.raises(interruption):
         write_checkpoint({'w': torch.ones(1)}, tmp_path / f'a{suffix}')
     assert not list(tmp_path.iterdir())
+
+    (tmp_path / f'b{suffix}').write_text('precious')
+    with pytest.raises(interruption):
+        write_checkpoint({'w': torch.ones(1)}, tmp_path / f'b{suffix}', force=True)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['precious']
 
 
 def inspected(checkpoint):
