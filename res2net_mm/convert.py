@@ -1,8 +1,8 @@
 """Checkpoints from one library to another, and what a checkpoint is: the command ``tools/convert_checkpoint.py``."""
 import argparse
-import inspect as python_inspect
 import re
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from .checkpoint import find_prefix, is_conv, recognise, rename, unwrap
 from .cli import fail
 from .files import SUFFIXES, read_checkpoint, write_checkpoint
 
+TYPES = {'ResNet': 'Res2Net', 'DLA': 'DLA', 'Big-Little Net': 'BLRes2Net', 'CIFAR': 'CifarRes2NeXt'}
 LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official')
 
 
@@ -242,29 +243,35 @@ def architecture(state):
         state (dict[str, Tensor]): Its weights under our names.
 
     Returns:
-        dict: ``trunk``, 'ResNet', 'DLA' or 'Big-Little Net', and the arguments that differ between published models.
-        What leaves no trace in the shapes (strides, dilations, style, ``stage_pool``) is not among them.
+        dict: ``trunk``, a key of ``TYPES``, and the arguments that differ between published models. What leaves no
+        trace in the shapes (strides, dilations, style, ``stage_pool``) is not among them.
     """
-    block = next(key[:-len('conv3.weight')] for key in state if is_block(key))
-    trunk = ('DLA' if 'base_layer.0.weight' in state else 'Big-Little Net' if 'b_conv0.weight' in state else 'ResNet')
-    conv3, conv = state[f'{block}conv3.weight'], state[f'{block}convs.0.weight']
+    blocks = [key[:-len('conv3.weight')] for key in state if is_block(key)]
+    # The last block of the first stage: CIFAR models begin their stages with a block that has no splits.
+    block = [name for name in blocks if name.startswith(('layer1.', 'level2.'))][-1]
+    stem = state.get('stem.0.weight', state.get('conv1.weight'))
+    trunk = ('DLA' if 'base_layer.0.weight' in state else 'Big-Little Net' if 'b_conv0.weight' in state else
+             'CIFAR' if 'stem.0.weight' not in state and is_conv(stem) and stem.shape[2] == 3 else 'ResNet')
+    conv = state[f'{block}convs.0.weight']
     groups = conv.shape[0] // conv.shape[1]
     found = dict(trunk=trunk, scales=scales_of(state), base_width=conv.shape[0] // groups, groups=groups)
+    if trunk == 'CIFAR':
+        found['depth'] = 3 * len(blocks) + 2
     if trunk != 'ResNet':
         return found
-    counts = Counter(int(key[len('layer')]) for key in state if is_block(key))
+
+    counts = Counter(int(name[len('layer')]) for name in blocks)
     stages = tuple(counts[i] for i in sorted(counts))
-    base_channels = conv3.shape[0] // 4
     from .models import Res2Net
-    depths = [depth for depth, blocks in Res2Net.stage_blocks.items() if blocks[:len(stages)] == stages]
+    depths = [depth for depth, numbers in Res2Net.stage_blocks.items() if numbers[:len(stages)] == stages]
+    found['depth'] = depths[0] if depths else f'unknown {stages}'
+    found['base_channels'] = base_channels = state[f'{block}conv3.weight'].shape[0] // Res2Net.expansion
     widths = [state[f'layer{i}.0.convs.0.weight'].shape[0] for i in sorted(counts)]
     found['base_width'] = next((w for w in range(1, 1025) if widths == [
         base_channels * 2**i * w // 64 * groups for i in range(len(widths))]), None)
-    found = dict(trunk=trunk, depth=depths[0] if depths else f'unknown {stages}', **{
-        name: found[name] for name in ('scales', 'base_width', 'groups')}, base_channels=base_channels,
-        num_stages=len(stages), deep_stem='stem.0.weight' in state,
-        avg_down=any(is_conv(state.get(f'layer{i}.0.downsample.1.weight')) for i in counts))
-    stem = state.get('stem.0.weight', state.get('conv1.weight'))
+    found['num_stages'] = len(stages)
+    found['deep_stem'] = 'stem.0.weight' in state
+    found['avg_down'] = any(is_conv(state.get(f'layer{i}.0.downsample.1.weight')) for i in counts)
     found['in_channels'] = stem.shape[1] if is_conv(stem) else 3
     se = state.get(f'{block}se.fc1.weight')
     found['se_reduction'] = se.shape[1] // se.shape[0] if se is not None else None
@@ -275,9 +282,10 @@ def preset(arguments):
     """Return the name of the published architecture with these arguments, or None."""
     s, w, g = (arguments[name] for name in ('scales', 'base_width', 'groups'))
     if arguments['trunk'] == 'DLA':
-        return {(4, 28, 1): 'dla60_res2net', (4, 4, 8): 'dla60_res2next'}.get((s, w, g))
+        return {(4, 28, 1): 'dla60_res2net', (4, 4, 8): 'dla60_res2next', (1, 64, 1): 'dla60',
+                (1, 4, 32): 'dla60x'}.get((s, w, g))
     if arguments['trunk'] != 'ResNet':
-        return 'bl_res2net50' if (s, w, g) == (4, 26, 1) else None
+        return None
     plain = arguments['base_channels'] == 64 and arguments['num_stages'] == 4 and arguments['in_channels'] == 3
     if not plain or not isinstance(arguments['depth'], int) or arguments['deep_stem'] != arguments['avg_down']:
         return None
@@ -310,8 +318,8 @@ def stage_pool(layout, arguments, classifier, whole_model, config_text):
     """
     if arguments['scales'] == 1:
         return None, 'changes nothing: without splits there is nothing to pool'
-    if arguments['trunk'] == 'DLA':
-        return None, 'changes nothing: every stage block of a DLA has stride 2'
+    if arguments['trunk'] != 'ResNet':
+        return None, 'not an argument of this trunk: it pools where the published code does'
     ours = re.search(r"type='res2net_mm\.Res2Net'", config_text)
     if ours:
         value = 'strided' if re.search(r"stage_pool='strided'", config_text) else 'always'
@@ -334,17 +342,17 @@ def stage_pool(layout, arguments, classifier, whole_model, config_text):
 
 def backbone_config(arguments, pool, path):
     """Return the line of a config that builds the backbone and loads the file."""
-    if arguments['trunk'] != 'ResNet' or not isinstance(arguments['depth'], int):
-        return f'none: this is {arguments["trunk"]}, of which only ResNet-shaped trunks are type=\'res2net_mm.Res2Net\''
+    if isinstance(arguments.get('depth'), str) or arguments['base_width'] is None:
+        return 'none: no depth or no base_width of ours gives these shapes'
     from .models import Res2Net
-    defaults = python_inspect.signature(Res2Net).parameters
+    defaults = signature(Res2Net).parameters if arguments['trunk'] == 'ResNet' else {}
     shown = {name: value for name, value in arguments.items()
              if name != 'trunk' and value is not None and (name not in defaults or defaults[name].default != value)}
-    if arguments['num_stages'] < 4:
+    if arguments.get('num_stages', 4) < 4:
         n = arguments['num_stages']
         shown.update(strides=(1, 2, 2, 2)[:n], dilations=(1, ) * n, out_indices=tuple(range(n)))
     if pool == 'strided':
         shown['stage_pool'] = pool
     text = ''.join(f'{name}={value!r}, ' for name, value in shown.items())
-    return (f"backbone=dict(type='res2net_mm.Res2Net', {text}"
+    return (f"backbone=dict(type='res2net_mm.{TYPES[arguments['trunk']]}', {text}"
             f"init_cfg=dict(type='Pretrained', checkpoint={str(path)!r}))")

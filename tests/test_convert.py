@@ -112,7 +112,9 @@ def test_dla_there_and_back():
     theirs = peer('timm', 'dla60_res2next')
     ours, _ = convert(theirs, 'res2net_mm')
     assert_same(convert(ours, 'timm')[0], theirs)
-    assert 'dla60_res2next' in inspected(theirs)
+    text = inspected(theirs)
+    assert re.search('preset: +dla60_res2next', text)
+    assert "type='res2net_mm.DLA', scales=4, base_width=4, groups=8, init_cfg" in text
 
     official, notes = convert(ours, 'official')
     assert 'never uses' in notes[0]
@@ -133,7 +135,7 @@ class Trunk(torch.nn.Module):
         return self.shapes
 
 
-def test_backbones_of_other_shapes(capsys):
+def test_backbones_of_other_shapes():
     theirs = peer('timm', 'dla60_res2net')
     official, _ = convert(theirs, 'official')
     trunk = Trunk({key: value for key, value in theirs.items() if not key.startswith('fc.')})
@@ -176,8 +178,12 @@ def test_squeeze_excitation_has_few_homes(to):
     with pytest.raises(ValueError, match='squeeze-and-excitation'):
         convert(state, to)
     assert 'layer1.0.se.fc1.weight' in convert(state, 'timm')[0]
+
+
+@pytest.mark.parametrize('to', ['mmdet', 'mmpretrain'])
+def test_openmmlab_has_no_dla(to):
     with pytest.raises(ValueError, match='neither DLA'):
-        convert(peer('timm', 'dla60_res2net'), 'mmdet' if to == 'official' else to)
+        convert(peer('timm', 'dla60_res2net'), to)
 
 
 @pytest.mark.parametrize('to', ['res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official'])
