@@ -347,7 +347,8 @@ def backbone_config(arguments, pool, path):
     from .models import Res2Net
     defaults = signature(Res2Net).parameters if arguments['trunk'] == 'ResNet' else {}
     shown = {name: value for name, value in arguments.items()
-             if name != 'trunk' and value is not None and (name not in defaults or defaults[name].default != value)}
+             if name != 'trunk' and value is not None and (name, value) != ('groups', 1)
+             and (name not in defaults or defaults[name].default != value)}
     if arguments.get('num_stages', 4) < 4:
         n = arguments['num_stages']
         shown.update(strides=(1, 2, 2, 2)[:n], dilations=(1, ) * n, out_indices=tuple(range(n)))
