@@ -48,7 +48,7 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, T_max=550, eta_min=1e-5),
+    dict(type='CosineAnnealingLR', by_epoch=False, eta_min=1e-5),
 ]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=200))
 log_processor = dict(by_epoch=False)

@@ -180,12 +180,11 @@ def check_checkpoint(path):
         return
     if not os.path.isfile(path):
         fail(f"checkpoint '{path}' does not exist")
-    from mmengine.runner import CheckpointLoader
+    from .files import load_from_local
     try:
-        CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except Exception as error:  # torch.load fails in many ways on a file that is not whole
-        fail(f"checkpoint '{path}' cannot be read, it may be truncated or not a checkpoint "
-             f'({os.path.getsize(path)} bytes): {str(error).splitlines()[0]}')
+        load_from_local(path, map_location='cpu')
+    except Exception as error:
+        fail(f"checkpoint '{path}' cannot be read: {str(error).splitlines()[0]}")
 
 
 def draw_predictions(cfg, args):

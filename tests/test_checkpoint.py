@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
-from res2net_mm import Res2Net, weights
+from res2net_mm import Res2Net
 
 SMALL = dict(depth=26, base_channels=16)
 OFFICIAL_STEM = {0: 'conv1.0', 1: 'conv1.1', 3: 'conv1.3', 4: 'conv1.4', 6: 'conv1.6', 7: 'bn1'}
@@ -95,35 +95,3 @@ def test_stages_that_are_not_built_may_be_left_over():
     state = random_state()
     model.load_state_dict(state)
     assert torch.equal(model.layer3[0].conv1.weight, state['layer3.0.conv1.weight'])
-
-
-def test_public_weights_are_taken_from_the_users_folder(tmp_path, monkeypatch):
-    state = Res2Net().state_dict()
-    torch.save({**state, 'fc.weight': torch.ones(10, 2048), 'fc.bias': torch.ones(10)},
-               tmp_path / weights.FILES['res2net50_26w4s'])
-    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
-    model = Res2Net(init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s'))
-    model.init_weights()
-    assert torch.equal(model.layer4[2].conv3.weight, state['layer4.2.conv3.weight'])
-
-
-def test_unreachable_weights_say_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    monkeypatch.delenv('RES2NET_MM_WEIGHTS', raising=False)
-    monkeypatch.setattr(weights, 'HOSTS', ('http://127.0.0.1:9/', ))
-    with pytest.raises(FileNotFoundError, match=r'(?s)could not be had.*refused.*RES2NET_MM_WEIGHTS.*init_cfg'):
-        weights.fetch('res2net50_26w4s')
-    assert not list(tmp_path.rglob('*.pth'))
-    with pytest.raises(ValueError, match='no public weights of that name; there are res2net50_26w4s'):
-        weights.fetch('res2net50')
-
-
-def test_damaged_download_is_not_kept(tmp_path, monkeypatch):
-    (tmp_path / 'host').mkdir()
-    (tmp_path / 'host' / weights.FILES['res2net50_26w4s']).write_bytes(b'not the weights')
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
-    monkeypatch.delenv('RES2NET_MM_WEIGHTS', raising=False)
-    monkeypatch.setattr(weights, 'HOSTS', (f'file://{tmp_path}/host/', ))
-    with pytest.raises(FileNotFoundError, match='invalid hash'):
-        weights.fetch('res2net50_26w4s')
-    assert not list((tmp_path / 'home').rglob('*.pth'))

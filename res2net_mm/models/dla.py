@@ -22,15 +22,14 @@ ARCHS = {
     'dla60_res2net': dict(scales=4, base_width=28, groups=1),
     'dla60_res2next': dict(scales=4, base_width=4, groups=8),
 }
-# Official models hold projections whose result nothing uses: they are not built here (nor in timm), so that every
-# parameter gets a gradient, which distributed training needs.
-DEAD_KEYS = ('level3.project.', 'level4.project.', 'level4.tree1.project.')
-PLAIN_BLOCK_KEYS = {'.conv2.': '.convs.0.', '.bn2.': '.bns.0.'}  # how official and timm's scales=1 name the 3×3
 
 
 @MODELS.register_module()
 class DLA(Backbone):
     """DLA-60 with :class:`Bottle2neck` blocks (paper section 4.1).
+
+    Official models also hold projections whose result nothing uses (of level3, level4 and level4.tree1); they are not
+    built here, nor in timm, so that every parameter gets a gradient, which distributed training needs.
 
     The defaults give the paper's Res2Net-DLA-60. ``arch`` sets ``scales``, ``base_width`` and ``groups``:
 
@@ -137,15 +136,6 @@ class DLA(Backbone):
     def forward_stem(self, x):
         """(n, in_channels, h, w) -> (n, 32, h/2, w/2)."""
         return self.level1(self.level0(self.base_layer(x)))
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            value, name = state_dict.pop(key), key[len(prefix):]
-            if not name.startswith(DEAD_KEYS):
-                for theirs, ours in PLAIN_BLOCK_KEYS.items():
-                    name = name.replace(theirs, ours)
-                state_dict[prefix + name] = value
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Tree(nn.Module):
