@@ -210,14 +210,20 @@ def build_runner(cfg, args):
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
     if args.launcher != 'none' and get_device() == 'cpu':
-        join_cpu_processes(args.launcher)
+        join_cpu_processes(cfg, args.launcher)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def join_cpu_processes(launcher):
-    """Start gloo here: mmengine would first ask for a CUDA device."""
+def join_cpu_processes(cfg, launcher):
+    """Start gloo, and have the model wrapped without device numbers: mmengine would ask for CUDA devices in both."""
     import torch.distributed
     if launcher != 'pytorch':
         fail(f'--launcher {launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+    if not cfg.get('model_wrapper_cfg'):
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))

@@ -2,7 +2,6 @@
 import argparse
 import re
 from collections import Counter
-from inspect import signature
 from pathlib import Path
 
 import torch
@@ -13,6 +12,8 @@ from .cli import fail
 from .files import SUFFIXES, read_checkpoint, write_checkpoint
 
 TYPES = {'ResNet': 'Res2Net', 'DLA': 'DLA', 'Big-Little Net': 'BLRes2Net', 'CIFAR': 'CifarRes2NeXt'}
+# What every published ResNet-shaped model has.
+PLAIN = dict(base_channels=64, num_stages=4, in_channels=3)
 LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official')
 
 
@@ -274,33 +275,21 @@ def architecture(state):
     found['avg_down'] = any(is_conv(state.get(f'layer{i}.0.downsample.1.weight')) for i in counts)
     found['in_channels'] = stem.shape[1] if is_conv(stem) else 3
     se = state.get(f'{block}se.fc1.weight')
-    found['se_reduction'] = se.shape[1] // se.shape[0] if se is not None else None
+    found['se_reduction'] = se.shape[1] // se.shape[0] if se is not None else 0
     return found
 
 
 def preset(arguments):
-    """Return the name of the published architecture with these arguments, or None."""
-    s, w, g = (arguments[name] for name in ('scales', 'base_width', 'groups'))
+    """Return the name of the published architecture with these arguments (a key of an ``ARCHS``), or None."""
+    from .models import dla, res2net
     if arguments['trunk'] == 'DLA':
-        return {(4, 28, 1): 'dla60_res2net', (4, 4, 8): 'dla60_res2next', (1, 64, 1): 'dla60',
-                (1, 4, 32): 'dla60x'}.get((s, w, g))
-    if arguments['trunk'] != 'ResNet':
-        return None
-    plain = arguments['base_channels'] == 64 and arguments['num_stages'] == 4 and arguments['in_channels'] == 3
-    if not plain or not isinstance(arguments['depth'], int) or arguments['deep_stem'] != arguments['avg_down']:
-        return None
-    depth, v1b = arguments['depth'], '_v1b' if arguments['deep_stem'] else ''
-    if g == 1 and s > 1:
-        name = f'res2net{depth}{v1b}_{w}w{s}s'
-    elif (s, w, g) == (4, 4, 8):
-        name = f'res2next{depth}{v1b}'
-    elif (s, w, g) == (1, 64, 1):
-        name = f'resnet{depth}{v1b}'
-    elif s == 1:
-        name = f'resnext{depth}{v1b}_{g}x{w}d'
+        named = dla.ARCHS
+    elif arguments['trunk'] == 'ResNet':
+        named = {name: {**PLAIN, **res2net.DEFAULT_ARCH, **differing} for name, differing in res2net.ARCHS.items()}
     else:
         return None
-    return {None: name, 16: f'se_{name}'}.get(arguments['se_reduction'])
+    arguments = {name: value for name, value in arguments.items() if name != 'trunk'}
+    return next((name for name, values in named.items() if values == arguments), None)
 
 
 def stage_pool(layout, arguments, classifier, whole_model, config_text):
@@ -344,11 +333,11 @@ def backbone_config(arguments, pool, path):
     """Return the line of a config that builds the backbone and loads the file."""
     if isinstance(arguments.get('depth'), str) or arguments['base_width'] is None:
         return 'none: no depth or no base_width of ours gives these shapes'
-    from .models import Res2Net
-    defaults = signature(Res2Net).parameters if arguments['trunk'] == 'ResNet' else {}
-    shown = {name: value for name, value in arguments.items()
-             if name != 'trunk' and value is not None and (name, value) != ('groups', 1)
-             and (name not in defaults or defaults[name].default != value)}
+    from .models.res2net import DEFAULT_ARCH
+    usual = {**PLAIN, **DEFAULT_ARCH} if arguments['trunk'] == 'ResNet' else {}
+    name = preset(arguments)
+    shown = dict(arch=name) if name else {
+        name: value for name, value in arguments.items() if name != 'trunk' and usual.get(name) != value}
     if arguments.get('num_stages', 4) < 4:
         n = arguments['num_stages']
         shown.update(strides=(1, 2, 2, 2)[:n], dilations=(1, ) * n, out_indices=tuple(range(n)))

@@ -11,6 +11,7 @@ from res2net_mm import Res2Net
 from res2net_mm.checkpoint import MASKRCNN_STEM, adapt_state_dict, recognise, rename
 from res2net_mm.convert import architecture, backbone_config, convert, convert_file, inspect, main, preset
 from res2net_mm.files import read_checkpoint, write_checkpoint
+from res2net_mm.models.res2net import ARCHS
 
 SMALL = dict(depth=26, base_channels=16)
 V1B = dict(deep_stem=True, avg_down=True)
@@ -276,24 +277,26 @@ def inspected(checkpoint):
         return inspect(write(Path(folder) / 'x.pth', checkpoint))
 
 
-@pytest.mark.parametrize('name, arguments', [
-    ('res2net50_26w4s', {}),
-    ('res2net50_48w2s', dict(base_width=48, scales=2)),
-    ('res2net50_14w8s', dict(base_width=14, scales=8)),
-    ('res2net101_26w4s', dict(depth=101)),
-    ('res2net50_v1b_26w4s', V1B),
-    ('res2next50', dict(base_width=4, groups=8)),
-    ('resnet50', dict(base_width=64, scales=1)),
-    ('resnext50_32x4d', dict(base_width=4, scales=1, groups=32)),
-])
-def test_inspect_recovers_the_architecture(name, arguments):
+@pytest.mark.parametrize('name', ARCHS)
+def test_inspect_recovers_the_architecture(name):
     """The line that --inspect prints builds a backbone that has exactly these weights."""
-    state = numbered(on_meta(Res2Net, **arguments).state_dict())
+    state = numbered(on_meta(Res2Net, arch=name).state_dict())
     found = architecture(state)
     assert preset(found) == name
     config = eval(backbone_config(found, 'strided', 'f.pth').partition('=')[2])
-    assert config.pop('type') == 'res2net_mm.Res2Net' and config.pop('stage_pool') == 'strided'
-    assert config.pop('init_cfg') == dict(type='Pretrained', checkpoint='f.pth') and config == arguments
+    assert config == dict(type='res2net_mm.Res2Net', arch=name, stage_pool='strided',
+                          init_cfg=dict(type='Pretrained', checkpoint='f.pth'))
+
+
+def test_inspect_recovers_what_has_no_name():
+    arguments = dict(depth=26, base_channels=16, scales=3, base_width=28, groups=2, num_stages=3, strides=(1, 2, 2),
+                     dilations=(1, 1, 1), out_indices=(0, 1, 2))
+    state = on_meta(Res2Net, **arguments).state_dict()
+    found = architecture(state)
+    assert preset(found) is None
+    config = eval(backbone_config(found, None, 'f.pth').partition('=')[2])
+    assert {**arguments, 'type': 'res2net_mm.Res2Net'}.items() == {
+        k: v for k, v in config.items() if k != 'init_cfg'}.items()
 
 
 def test_inspect_says_which_stage_pool_and_why(tmp_path, capsys):
