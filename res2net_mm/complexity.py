@@ -122,7 +122,7 @@ PAGE = """# Parameters and multiply-adds
 
 *Published* is what the source prints, *counted* what `python -m res2net_mm.complexity` counts here. Multiply-adds are
 what the paper calls FLOPs. The official DLA models hold projections whose result nothing uses: they are not built here,
-and stand behind the + that leads to the published figure.
+and the figure with them is in brackets.
 
 ## ImageNet, 1000 classes
 
@@ -143,7 +143,7 @@ def page():
     """Return docs/complexity.md."""
 
     def counted(used, unused, unit):
-        return f'{used / unit:.3f}' + (f' + {unused / unit:.3f}' if unused else '')
+        return f'{used / unit:.3f}' + (f' ({(used + unused) / unit:.3f})' if unused else '')
 
     imagenet, small = [], []
     for row in IMAGENET:

@@ -115,7 +115,7 @@ def test_dla_there_and_back():
     assert_same(convert(ours, 'timm')[0], theirs)
     text = inspected(theirs)
     assert re.search('preset: +dla60_res2next', text)
-    assert "type='res2net_mm.DLA', scales=4, base_width=4, groups=8, init_cfg" in text
+    assert "type='res2net_mm.DLA', arch='dla60_res2next', init_cfg" in text
 
     official, notes = convert(ours, 'official')
     assert 'never uses' in notes[0]
