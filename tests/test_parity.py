@@ -1,12 +1,16 @@
-"""The same random weights in timm's, mmdet's and mmpretrain's Res2Net and in ours: the same features of all stages."""
+"""The same random weights in timm's, mmdet's and mmpretrain's models and in ours: the same features and gradients.
+
+Weights go through our loader as they are: no key is renamed here. DLA has the same tests in test_dla.py.
+"""
 import pytest
 import torch
 from conftest import randomise, relative_error
 
 from res2net_mm import Res2Net
+from res2net_mm.checkpoint import recognise, rename
 
-TOLERANCE = 1e-5  # relative, of every stage's output
 V1B = dict(deep_stem=True, avg_down=True)
+PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]  # and the relative error allowed of every stage's output
 
 
 def stage_outputs(theirs, x):
@@ -20,63 +24,68 @@ def stage_outputs(theirs, x):
     return outs
 
 
-def assert_same_function(ours, theirs, x):
+def assert_same_function(ours, theirs, dtype, tolerance):
+    x = torch.randn(2, 3, 75, 96, dtype=dtype)
     ours.load_state_dict(theirs.state_dict())
-    ours.eval(), theirs.eval()
-    with torch.no_grad():
-        for mine, other in zip(ours(x), stage_outputs(theirs, x), strict=True):
-            assert mine.shape == other.shape
-            assert relative_error(mine, other) < TOLERANCE
+    ours.to(dtype).eval(), theirs.to(dtype).eval()
+    mine, other = ours(x), stage_outputs(theirs, x)
+    for i in range(4):
+        assert mine[i].shape == other[i].shape
+        assert relative_error(mine[i], other[i]) < tolerance, f'layer{i + 1}'
+
+    weights = [torch.randn_like(out) / out.norm() for out in mine]
+    for outs in (mine, other):
+        sum((w * out).sum() for w, out in zip(weights, outs)).backward()
+    expected = rename({name: p.grad for name, p in theirs.named_parameters()}, recognise(theirs.state_dict())[1])
+    for name, p in ours.named_parameters():
+        assert relative_error(p.grad, expected[name]) < 1e-4, name
 
 
-@pytest.mark.parametrize('name, arguments', [
-    ('res2net50_26w_4s', {}),
-    ('res2net50_48w_2s', dict(base_width=48, scales=2)),
-    ('res2net50_14w_8s', dict(base_width=14, scales=8)),
-    ('res2net50d', V1B),
-    ('res2next50', dict(base_width=4, groups=8)),
-    ('resnet50', dict(base_width=64, scales=1)),
-    ('resnext50_32x4d', dict(base_width=4, scales=1, groups=32)),
+@pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
+@pytest.mark.parametrize('name', [
+    'res2net50_26w_4s', 'res2net50_48w_2s', 'res2net50_14w_8s', 'res2net50_26w_6s', 'res2net50_26w_8s',
+    'res2net101_26w_4s', 'res2next50', 'res2net50d', 'res2net101d', 'resnet50', 'resnext50_32x4d'
 ])
-def test_timm(name, arguments):
+def test_timm(name, dtype, tolerance):
     timm = pytest.importorskip('timm')
     theirs = randomise(timm.create_model(name, num_classes=7))
-    if 'res2' in name:
-        assert_same_function(Res2Net(**arguments), theirs, torch.randn(2, 3, 75, 96))
-        return
-    # timm's plain bottlenecks call the 3x3 conv2|bn2, ours convs.0|bns.0
-    state = {k.replace('.conv2.', '.convs.0.').replace('.bn2.', '.bns.0.'): v for k, v in theirs.state_dict().items()}
-    ours, x = Res2Net(**arguments), torch.randn(2, 3, 75, 96)
-    ours.load_state_dict(state)
-    ours.eval(), theirs.eval()
+    ours = Res2Net(name)  # timm's names are ours too
+    assert_same_function(ours, theirs, dtype, tolerance)
+    x = torch.randn(2, 3, 75, 96, dtype=dtype)
     with torch.no_grad():
-        for mine, other in zip(ours(x), stage_outputs(theirs, x), strict=True):
-            assert relative_error(mine, other) < TOLERANCE
+        assert relative_error(theirs.forward_head(ours(x)[-1]), theirs(x)) < tolerance
 
 
+@pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
 @pytest.mark.parametrize('arguments', [
     {},
     dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
     dict(base_width=14, scales=8),
-])
-def test_mmdet(arguments):
+], ids=['26w4s', 'dilated', '14w8s'])
+def test_mmdet(arguments, dtype, tolerance):
     models = pytest.importorskip('mmdet.models')
     theirs = randomise(models.Res2Net(depth=50, **arguments))
-    x = torch.randn(2, 3, 75, 96)
-    assert_same_function(Res2Net(stage_pool='strided', **V1B, **arguments), theirs, x)
+    assert_same_function(Res2Net(stage_pool='strided', **V1B, **arguments), theirs, dtype, tolerance)
 
-    # and mmdet's is indeed another function than the one that ImageNet weights were trained as
-    always = Res2Net(**V1B, **arguments)
+
+@pytest.mark.parametrize('strides', [(1, 2, 2, 2), (1, 2, 2, 1)])
+def test_the_wrong_stage_pool_is_another_function(strides):
+    """The same keys and shapes, so it loads without a word: features differ from layer1 on, as mmdet's do."""
+    models = pytest.importorskip('mmdet.models')
+    theirs = randomise(models.Res2Net(depth=50, strides=strides)).eval()
+    always = Res2Net(stage_pool='always', **V1B, strides=strides).eval()
     always.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 75, 96)
     with torch.no_grad():
-        assert relative_error(always.eval()(x)[0], theirs(x)[0]) > 1e-2
+        assert all(relative_error(a, b) > 1e-2 for a, b in zip(always(x), theirs(x), strict=True))
 
 
+@pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
 @pytest.mark.parametrize('arguments', [
     dict(deep_stem=False, avg_down=False),
     dict(**V1B, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), base_width=14, scales=8),
-])
-def test_mmpretrain(arguments):
+], ids=['v1', 'v1b dilated'])
+def test_mmpretrain(arguments, dtype, tolerance):
     models = pytest.importorskip('mmpretrain.models')
     theirs = randomise(models.Res2Net(depth=50, **arguments))
-    assert_same_function(Res2Net(**arguments), theirs, torch.randn(2, 3, 75, 96))
+    assert_same_function(Res2Net(**arguments), theirs, dtype, tolerance)

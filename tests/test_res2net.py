@@ -1,4 +1,6 @@
 """The backbone itself: counts, shapes, the equations, and every argument doing something."""
+import itertools
+
 import pytest
 import torch
 from conftest import randomise, relative_error
@@ -6,27 +8,61 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import Bottle2neck, Res2Net
+from res2net_mm.models.bottle2neck import make_shortcut
 from res2net_mm.models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 
 SMALL = dict(depth=26, base_channels=16, base_width=26)
 
 
-def test_equation():
-    """y_1 = K_1(u_1), y_i = K_i(u_i + y_{i-1}), y_s = u_s, and the stage block's without sums, spelled out."""
-    x = torch.randn(2, 12, 9, 9)
-    for stage_block in (False, True):
-        block = randomise(Bottle2neck(12, 12, width=3, scales=4, stage_block=stage_block)).eval()
-        u1, u2, u3, u4 = block.bn1(block.conv1(x)).relu().chunk(4, dim=1)
+def equation_1(block, x, scales, stride, dilation, groups, stage_block, stage_pool):
+    """The block as the paper writes it, in plain functions: u_1..u_s, K_i, y_1..y_s."""
 
-        def k(i, v, block=block):
-            return block.bns[i](block.convs[i](v)).relu()
+    def conv_norm(v, conv, bn, **arguments):
+        return bn(nn.functional.conv2d(v, conv.weight, **arguments))
 
-        y1 = k(0, u1)
-        y2 = k(1, u2 if stage_block else u2 + y1)
-        y3 = k(2, u3 if stage_block else u3 + y2)
-        y4 = nn.functional.avg_pool2d(u4, 3, stride=1, padding=1) if stage_block else u4
-        expected = (block.bn3(block.conv3(torch.cat([y1, y2, y3, y4], 1))) + x).relu()
-        assert relative_error(block(x), expected) < 1e-6
+    def k(i, v):
+        out = conv_norm(v, block.convs[i], block.bns[i], stride=stride, padding=dilation, dilation=dilation,
+                        groups=groups)
+        return out.relu()
+
+    u = conv_norm(x, block.conv1, block.bn1).relu().chunk(scales, dim=1)
+    y = [k(0, u[0])]
+    for i in range(1, scales - 1):
+        y.append(k(i, u[i] if stage_block else u[i] + y[i - 1]))
+    if scales > 1:
+        pooled = stage_block and (stage_pool == 'always' or stride == 2)
+        y.append(nn.functional.avg_pool2d(u[-1], 3, stride, padding=1) if pooled else u[-1])
+    out = conv_norm(torch.cat(y, dim=1), block.conv3, block.bn3)
+    if not isinstance(block.se, nn.Identity):
+        hidden = block.se.fc1(out.mean((2, 3), keepdim=True)).relu()
+        out = out * block.se.fc2(hidden).sigmoid()
+    shortcut = x if block.downsample is None else conv_norm(x, block.downsample[0], block.downsample[1], stride=stride)
+    return (out + shortcut).relu()
+
+
+GRID = list(itertools.product(
+    (3, 4),  # base_width, of one group
+    (1, 2),  # groups
+    (1, 2),  # stride
+    (1, 2),  # dilation
+    ((False, 'always'), (True, 'always'), (True, 'strided')),  # stage_block, stage_pool
+    (None, 4),  # se_reduction
+    ('BN', 'GN')))
+
+
+@pytest.mark.parametrize('scales', range(1, 9))
+def test_the_block_is_equation_1(scales):
+    for base_width, groups, stride, dilation, (stage_block, stage_pool), se_reduction, norm in GRID:
+        if stride == 2 and not stage_block:
+            continue
+        norm_cfg = dict(type='BN') if norm == 'BN' else dict(type='GN', num_groups=1)
+        block = randomise(Bottle2neck(
+            8, 12, base_width * groups, scales=scales, groups=groups, stride=stride, dilation=dilation,
+            stage_block=stage_block, stage_pool=stage_pool, se_reduction=se_reduction, norm_cfg=norm_cfg,
+            downsample=make_shortcut(8, 12, stride, avg_down=False, norm_cfg=norm_cfg))).double().eval()
+        x = torch.randn(2, 8, 9, 7, dtype=torch.float64)
+        expected = equation_1(block, x, scales, stride, dilation, groups, stage_block, stage_pool)
+        assert relative_error(block(x), expected) < 1e-12
 
 
 @pytest.mark.parametrize('arguments, shapes', [
