@@ -71,7 +71,7 @@ WEIGHTS = {
     'res2net101_26w4s': Weights(
         'depth=101', released('res2net101_26w_4s-02a759a1.pth', 'res2net101_26w_4s'),
         181456059, (20.81, 5.57), (20.808, 5.534)),
-    'res2next50': Weights(
+    'res2next50_8c4w4s': Weights(
         'base_width=4, groups=8', released('res2next50_4s-6ef7e7bf.pth', 'res2next50'),
         99019592, (21.76, 6.09), (21.762, 6.096)),
     'res2net50_v1b_26w4s': Weights(
@@ -113,7 +113,8 @@ ALIASES = {  # other names, beside other ways to write those above (Res2Net-50-2
     'res2net101d': 'res2net101_v1b_26w4s',
     'Res2Net-DLA-60': 'dla60_res2net',
     'Res2NeXt-DLA-60': 'dla60_res2next',
-    'res2next50_8c4w4s': 'res2next50',
+    'res2next50': 'res2next50_8c4w4s',
+    'Res2NeXt-50': 'res2next50_8c4w4s',
 }
 NOT_PUBLIC = {  # how names begin of what the paper reports and nobody has published
     'res2net50_18w4s': 'Res2Net-50 18w×4s (the low-complexity model of Table 3)',

@@ -150,14 +150,6 @@ def test_shapes(size, out_indices):
     assert [tuple(out.shape) for out in outs] == [(1, c, -(-size[0] // s), -(-size[1] // s)) for c, s in expected]
 
 
-@pytest.mark.parametrize('arguments', [SMALL, BL_RESNET], ids=['splits', 'bLResNet'])
-def test_every_parameter_gets_a_gradient(arguments):
-    """From the last output alone: distributed training needs no search for unused parameters."""
-    model = randomise(BLRes2Net(**arguments)).train()
-    model(torch.randn(2, 3, 64, 64))[-1].square().mean().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
 @pytest.mark.parametrize('argument, value', [
     ('depth', 101), ('scales', 3), ('base_width', 16), ('alpha', 4), ('beta', 2), ('in_channels', 4),
     ('norm_cfg', dict(type='GN', num_groups=1)), ('conv_cfg', dict(type='ConvAWS')),
@@ -168,51 +160,6 @@ def test_argument_changes_weights(argument, value):
             return {name: weight.shape for name, weight in BLRes2Net(**arguments).state_dict().items()}
 
     assert shapes(SMALL) != shapes({**SMALL, argument: value})
-
-
-def test_with_cp_same_gradients_and_statistics_for_less_memory():
-    plain, saving = randomise(BLRes2Net(**SMALL)).train(), BLRes2Net(**SMALL, with_cp=True).train()
-    saving.load_state_dict(plain.state_dict())
-    x, stored = torch.randn(2, 3, 64, 64), {}
-    for model in (plain, saving):
-        numbers = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
-            loss = sum(out.square().mean() for out in model(x))
-        stored[model] = sum(numbers)
-        loss.backward()
-    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad), name
-    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
-        assert torch.equal(p, q), name
-    assert stored[saving] < 0.7 * stored[plain]
-
-
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 4])
-def test_frozen_stages(frozen_stages):
-    model = BLRes2Net(**SMALL, frozen_stages=frozen_stages).train()
-    layers = {f'layer{i}' for i in range(1, 5)}
-    with_weights = {name for name, child in model.named_children() if list(child.parameters())}
-    frozen = {f'layer{i}' for i in range(1, frozen_stages + 1)}
-    if frozen_stages >= 0:
-        frozen |= with_weights - layers
-    for name in with_weights:
-        child = getattr(model, name)
-        assert {p.requires_grad for p in child.parameters()} == {name not in frozen}, name
-        assert child.training == (name not in frozen), name
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    model(torch.randn(2, 3, 64, 64))
-    changed = {k.split('.')[0] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    norms = {'bn1', 'bn_b0', 'bn_l0', 'bn_l1', 'bn_l2', 'bn_bl_init'}
-    assert changed == (norms | layers) - frozen
-
-
-def test_norm_eval():
-    model = BLRes2Net(**SMALL, norm_eval=True)
-    assert model.train() is model
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and not any(m.training for m in norms) and model.training
-    assert all(p.requires_grad for m in norms for p in m.parameters())
-    assert all(m.training for m in BLRes2Net(**SMALL).train().modules())
 
 
 def test_initialisation(tmp_path):

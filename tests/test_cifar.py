@@ -98,14 +98,6 @@ def test_shapes(size, first_block, out_indices):
     assert [tuple(out.shape) for out in outs] == [(1, c, -(-size[0] // s), -(-size[1] // s)) for c, s in expected]
 
 
-@pytest.mark.parametrize('first_block', ['grouped', 'stage'])
-def test_every_parameter_gets_a_gradient(first_block):
-    """From the last output alone: distributed training needs no search for unused parameters."""
-    model = randomise(CifarRes2NeXt(**SMALL, first_block=first_block, se_reduction=16)).train()
-    model(torch.randn(2, 3, 16, 16))[-1].square().mean().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
-
-
 @pytest.mark.parametrize('argument, value', [
     ('depth', 29), ('scales', 2), ('base_width', 8), ('groups', 4), ('first_block', 'stage'), ('se_reduction', 16),
     ('in_channels', 1), ('norm_cfg', dict(type='GN', num_groups=1)),
@@ -116,46 +108,6 @@ def test_argument_changes_weights(argument, value):
             return {name: weight.shape for name, weight in CifarRes2NeXt(**arguments).state_dict().items()}
 
     assert shapes(SMALL) != shapes({**SMALL, argument: value})
-
-
-def test_with_cp_same_gradients_and_statistics_for_less_memory():
-    plain, saving = randomise(CifarRes2NeXt(**SMALL)).train(), CifarRes2NeXt(**SMALL, with_cp=True).train()
-    saving.load_state_dict(plain.state_dict())
-    x, stored = torch.randn(2, 3, 16, 16), {}
-    for model in (plain, saving):
-        numbers = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
-            loss = sum(out.square().mean() for out in model(x))
-        stored[model] = sum(numbers)
-        loss.backward()
-    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad), name
-    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
-        assert torch.equal(p, q), name
-    assert stored[saving] < 0.5 * stored[plain]
-
-
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 3])
-def test_frozen_stages(frozen_stages):
-    model = CifarRes2NeXt(**SMALL, frozen_stages=frozen_stages).train()
-    frozen = {*(('conv1', 'bn1') if frozen_stages >= 0 else ()), *(f'layer{i}' for i in range(1, frozen_stages + 1))}
-    for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3'):
-        child = getattr(model, name)
-        assert {p.requires_grad for p in child.parameters()} == {name not in frozen}, name
-        assert child.training == (name not in frozen), name
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    model(torch.randn(2, 3, 16, 16))
-    changed = {k.split('.')[0] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed == {'bn1', 'layer1', 'layer2', 'layer3'} - frozen
-
-
-def test_norm_eval():
-    model = CifarRes2NeXt(**SMALL, norm_eval=True)
-    assert model.train() is model
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and not any(m.training for m in norms) and model.training
-    assert all(p.requires_grad for m in norms for p in m.parameters())
-    assert all(m.training for m in CifarRes2NeXt(**SMALL).train().modules())
 
 
 def test_initialisation():

@@ -175,47 +175,6 @@ def test_arguments_override_the_architecture():
         assert DLA('dla60_res2net', base_width=14).level2.tree1.width == 14
 
 
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 4])
-def test_frozen_stages(frozen_stages):
-    model = tiny(frozen_stages=frozen_stages)
-    assert model.train() is model
-    stem = ['base_layer', 'level0', 'level1'] if frozen_stages >= 0 else []
-    frozen = [*stem, *(f'level{k + 1}' for k in range(1, frozen_stages + 1))]
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    model(torch.randn(2, 3, 64, 64))
-    for name, child in model.named_children():
-        trainable = [p.requires_grad for p in child.parameters()]
-        assert not any(trainable) if name in frozen else all(trainable), name
-        assert child.training == (name not in frozen), name
-        changed = [k for k, v in child.state_dict(prefix=f'{name}.').items() if not torch.equal(v, before[k])]
-        assert bool(changed) == (name not in frozen), name
-
-
-def test_norm_eval():
-    model = tiny(norm_eval=True).train()
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and not any(m.training for m in norms) and model.training
-    assert all(p.requires_grad for m in norms for p in m.parameters())
-    assert all(m.training for m in tiny().train().modules())
-
-
-def test_with_cp_same_gradients_and_statistics_for_less_memory():
-    plain, saving = randomise(tiny()).train(), tiny(with_cp=True).train()
-    saving.load_state_dict(plain.state_dict())
-    x, stored = torch.randn(2, 3, 64, 64), {}
-    for model in (plain, saving):
-        numbers = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
-            loss = sum(out.square().mean() for out in model(x))
-        stored[model] = sum(numbers)
-        loss.backward()
-    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad), name
-    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
-        assert torch.equal(p, q), name
-    assert stored[saving] < stored[plain]
-
-
 def test_initialisation(monkeypatch):
     said = []
     monkeypatch.setattr('res2net_mm.models.base.print_log', lambda message, **kwargs: said.append(message))

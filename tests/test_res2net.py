@@ -119,51 +119,6 @@ def test_stage_pool_differs_only_at_stride_1():
     assert pooled == {always: [True] * 4, strided: [False, True, True, True]}
 
 
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 4])
-@pytest.mark.parametrize('deep_stem', [False, True])
-def test_frozen_stages(frozen_stages, deep_stem):
-    model = Res2Net(**SMALL, frozen_stages=frozen_stages, deep_stem=deep_stem).train()
-    stem = ('stem', ) if deep_stem else ('conv1', 'bn1')
-    frozen = [*(stem if frozen_stages >= 0 else ()), *(f'layer{i}' for i in range(1, frozen_stages + 1))]
-    for name, child in model.named_children():
-        trainable = [p.requires_grad for p in child.parameters()]
-        assert not any(trainable) if name in frozen else all(trainable), name
-        assert child.training == (name not in frozen), name
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    model(torch.randn(2, 3, 64, 64))
-    changed = {k.split('.')[0] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed == {'bn1', 'stem', 'layer1', 'layer2', 'layer3', 'layer4'} & set(dict(model.named_children())) - set(
-        frozen)
-
-
-def test_norm_eval():
-    model = Res2Net(**SMALL, norm_eval=True)
-    assert model.train() is model
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and not any(m.training for m in norms) and model.training
-    assert all(p.requires_grad for m in norms for p in m.parameters())
-    assert all(m.training for m in Res2Net(**SMALL).train().modules())
-
-
-@pytest.mark.parametrize('norm_eval', [False, True])
-def test_with_cp_same_gradients_and_statistics_for_less_memory(norm_eval):
-    plain = randomise(Res2Net(**SMALL, norm_eval=norm_eval)).train()
-    saving = Res2Net(**SMALL, norm_eval=norm_eval, with_cp=True).train()
-    saving.load_state_dict(plain.state_dict())
-    x, stored = torch.randn(2, 3, 64, 64), {}
-    for model in (plain, saving):
-        numbers = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, n=numbers: (n.append(t.numel()), t)[1], lambda t: t):
-            loss = sum(out.square().mean() for out in model(x))
-        stored[model] = sum(numbers)
-        loss.backward()
-    for (name, p), q in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad), name
-    for (name, p), q in zip(plain.named_buffers(), saving.buffers(), strict=True):
-        assert torch.equal(p, q), name
-    assert stored[saving] < 0.3 * stored[plain]
-
-
 def test_initialisation():
     model = Res2Net(**SMALL)
     model.init_weights()

@@ -53,7 +53,7 @@ def test_arguments_are_those_of_the_preset(name):
 @pytest.mark.parametrize('name, means', [
     ('res2net50_26w_4s', 'res2net50_26w4s'), ('Res2Net-50-26w-4s', 'res2net50_26w4s'),
     ('Res2Net-50', 'res2net50_26w4s'), ('res2net50d', 'res2net50_v1b_26w4s'),
-    ('res2net101d', 'res2net101_v1b_26w4s'), ('Res2NeXt-50', 'res2next50'), ('Res2Net-DLA-60', 'dla60_res2net'),
+    ('res2net101d', 'res2net101_v1b_26w4s'), ('Res2NeXt-50', 'res2next50_8c4w4s'), ('Res2Net-DLA-60', 'dla60_res2net'),
     ('res2net101_v1b_26w_4s', 'res2net101_v1b_26w4s'),
 ])
 def test_aliases(name, means):
