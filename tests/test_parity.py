@@ -78,7 +78,7 @@ def test_the_wrong_stage_pool_is_another_function(strides):
     always.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 3, 75, 96)
     with torch.no_grad():
-        assert all(relative_error(a, b) > 1e-2 for a, b in zip(always(x), theirs(x), strict=True))
+        assert all(relative_error(a, b) > 1e-3 for a, b in zip(always(x), theirs(x), strict=True))
 
 
 @pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
