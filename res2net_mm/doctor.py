@@ -78,13 +78,13 @@ def checks():
               'import torch; from mmcv.ops import nms; nms(torch.rand(2, 4), torch.rand(2), 0.5); '
               'print("compiled ops load")',
               compiled(mmcv)),
+        Check('xtcocotools', 'xtcocotools',
+              'import numpy, xtcocotools._mask; print("built for numpy " + numpy.__version__.split(".")[0])',
+              compiled('xtcocotools')),
         toolbox('mmdet', 'det'),
         toolbox('mmseg', 'seg'),
         toolbox('mmpose', 'pose')._replace(mend=f"{PIP} 'res2net_mm[pose]' && {PIP} --no-deps mmpose==1.3.2"),
         toolbox('mmpretrain', 'cls'),
-        Check('xtcocotools', 'xtcocotools',
-              'import numpy, xtcocotools._mask; print("built for numpy " + numpy.__version__.split(".")[0])',
-              compiled('xtcocotools')),
         Check('pysodmetrics', 'py_sod_metrics', 'import py_sod_metrics; print("imports")',
               f"{PIP} 'res2net_mm[saliency]'"),
         Check('onnx', 'onnx', 'import onnx; print(onnx.__version__)', f"{PIP} 'res2net_mm[export]'"),
@@ -127,7 +127,10 @@ def main():
     for name, (status, said) in results.items():
         print(f'  {name:<14}{status:<8}{said}')
 
-    mends = {check.name: check.mend for check in table if results[check.name][0] == 'FAILED'}
+    failed = [check.name for check in table if results[check.name][0] == 'FAILED']
+    # A toolbox that fails beside its compiled parts fails because of them.
+    symptoms = [needs[0] for needs in TASKS.values() if set(needs[1:]) & set(failed)]
+    mends = {check.name: check.mend for check in table if check.name in failed and check.name not in symptoms}
     for pair in RIVALS:
         if all(installed(name) for name in pair):
             print(f'  {pair[0]:<14}FAILED  {" and ".join(pair)} overwrite each other')
@@ -144,7 +147,7 @@ def main():
             print(f'  {task:<14}{"FAILS   needs " + ", ".join(lacking) if lacking else "ready"}')
 
     if mends:
-        print('\nTo mend, in this order:')
+        print('\nTo mend, in this order; then run this again:')
         for name, command in mends.items():
             print(f'  {name}:\n    {command}')
     return 0 if ready else 1

@@ -93,6 +93,8 @@ def test_timm(arch, dtype, tolerance):
     for mine, other in zip(outs, expected, strict=True):
         assert mine.shape == other.shape
         assert relative_error(mine, other) < tolerance
+    with torch.no_grad():
+        assert relative_error(theirs.forward_head(outs[-1]), theirs.forward_head(expected[-1])) < tolerance
 
     for features in (outs, expected):
         sum(out.square().mean() for out in features).backward()
