@@ -148,8 +148,10 @@ def test_wrong_arguments(shapes, tmp_path, capsys):
 def test_real_photos(tmp_path):
     """The main config itself, on real photos at a size for a CPU."""
     pipeline = 'pipeline.2.scale=(200,160)'
-    result = subprocess.run([  # in a process of its own: mmengine keeps the visualizer of an earlier run, and its folder
-        sys.executable, ROOT / 'tools' / 'train.py', ROOT / 'configs' / 'faster_rcnn_r2n50_coco.py', '--data-root', os.environ['RES2NET_MM_COCO'], '--work-dir',
+    # In a process of its own: mmengine keeps the visualizer of an earlier run, and its folder.
+    result = subprocess.run([
+        sys.executable, ROOT / 'tools' / 'train.py', ROOT / 'configs' / 'faster_rcnn_r2n50_coco.py', '--data-root',
+        os.environ['RES2NET_MM_COCO'], '--work-dir',
         str(tmp_path), '--cfg-options', 'model.backbone.init_cfg=None', 'model.backbone.frozen_stages=-1',
         'model.backbone.norm_eval=False', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=8',
         'val_dataloader.dataset.indices=2', f'train_dataloader.dataset.{pipeline}', 'default_hooks.logger.interval=1',
