@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import CifarRes2NeXt
+from res2net_mm.complexity import count
 
 SMALL = dict(depth=20, scales=4, base_width=4, groups=2)
 OUTPUTS = [(256, 1), (512, 2), (1024, 4)]  # channels and stride
@@ -13,10 +14,7 @@ OUTPUTS = [(256, 1), (512, 2), (1024, 4)]  # channels and stride
 
 def millions(**arguments):
     """Parameters of convolutions and a 100-way classifier, without norms, as the paper counts them."""
-    with torch.device('meta'):
-        model = nn.ModuleList([CifarRes2NeXt(**arguments), nn.Linear(1024, 100)])
-    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    return sum(p.numel() for m in layers for p in m.parameters()) / 1e6
+    return count(dict(type='res2net_mm.CifarRes2NeXt', **arguments), 32, 100, norms=False)[0] / 1e6
 
 
 # The paper's Table 4 has 24.3, 33.8, 36.7, 34.4 (its cited ResNeXt's number) and 68.1.
