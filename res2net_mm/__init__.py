@@ -13,6 +13,7 @@ _EXPORTS = {
     'CifarRes2NeXt': '.models',
     'DLA': '.models',
     'Res2Net': '.models',
+    'Res2SharedHead': '.models',
     'load_config': '.config',
 }
 

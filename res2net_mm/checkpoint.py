@@ -48,14 +48,14 @@ def adapt_state_dict(backbone, state_dict, prefix=''):
 
     Args:
         backbone (nn.Module): Where the weights are going. Of its attributes, ``variant`` names it in messages, and
-            ``num_stages`` (4 if there is none) says which stages of the checkpoint it has.
+            ``unneeded`` (() if there is none) says how the keys start that it leaves in a whole checkpoint.
         state_dict (dict[str, Tensor]): The checkpoint's weights; changed in place.
         prefix (str): Where the backbone's keys start in ``state_dict``. Under the prefix '' a checkpoint of a whole
             model, and what frameworks wrap around the weights, are recognised too. Defaults to ''.
 
     Raises:
         ValueError: If a weight of the backbone is missing, has another shape, or is left over. Classifier heads, and
-            stages beyond ``num_stages``, may be left over.
+            what is ``unneeded``, may be left over.
     """
     stored = {key[len(prefix):]: state_dict.pop(key) for key in list(state_dict) if key.startswith(prefix)}
     wrapper = ''
@@ -68,10 +68,9 @@ def adapt_state_dict(backbone, state_dict, prefix=''):
     stored = rename(stored, renames)
 
     expected = backbone.state_dict()
-    later = range(getattr(backbone, 'num_stages', 4) + 1, 5)
-    later = tuple(f'{name}.' for i in later for name in (f'layer{i}', f'level{i + 1}'))
+    unneeded = getattr(backbone, 'unneeded', ())
     for key in list(stored):
-        if key not in expected and (CLASSIFIER.match(key) or DEAD_PROJECTION.match(key) or key.startswith(later)):
+        if key not in expected and (CLASSIFIER.match(key) or DEAD_PROJECTION.match(key) or key.startswith(unneeded)):
             aside[key.split('.')[0]] += 1
             del stored[key]
     _check_complete(backbone, expected, stored, prefix)

@@ -129,7 +129,8 @@ NOT_PUBLIC = {  # how names begin of what the paper reports and nobody has publi
 def fetch(name):
     """Return the local path of a public weight, downloading it at the first use.
 
-    It is looked for in the folder ``RES2NET_MM_WEIGHTS``, if set, and in torch hub's cache before any host is asked.
+    It is looked for in the folder ``RES2NET_MM_WEIGHTS``, if set, and in torch hub's cache before any host is asked. Weights
+    that you have trained yourself come first: ``NAME.pth`` in that folder serves any name, also one that is not public.
 
     Args:
         name (str): A key of ``WEIGHTS`` or of ``ALIASES``; case, hyphens and underscores do not matter.
@@ -141,10 +142,14 @@ def fetch(name):
         ValueError: If there is no public weight of that name.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
-    urls = WEIGHTS[full_name(name)].urls
     cache = Path(get_dir()) / 'checkpoints'
     users = os.environ.get('RES2NET_MM_WEIGHTS')
-    for folder in ([Path(users).expanduser()] if users else []) + [cache]:
+    users = [Path(users).expanduser()] if users else []
+    for folder in users:
+        if (folder / f'{name}.pth').is_file():
+            return folder / f'{name}.pth'
+    urls = WEIGHTS[full_name(name)].urls
+    for folder in users + [cache]:
         for url in urls:
             if (folder / file_name(url)).is_file():
                 return folder / file_name(url)
@@ -174,7 +179,8 @@ def full_name(name):
         return means[_plain(name)]
     for start, what in NOT_PUBLIC.items():
         if _plain(name).startswith(_plain(start)):
-            raise ValueError(f'{SCHEME}{name}: the weights of {what} were never published; train the model')
+            raise ValueError(f'{SCHEME}{name}: the weights of {what} were never published; train the model, and put the '
+                             f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
     raise ValueError(f'{SCHEME}{name}: no public weights of that name; there are {", ".join(WEIGHTS)}')
 
 
@@ -238,7 +244,8 @@ Case, hyphens and underscores do not matter: `Res2Net-50-26w-4s` and `res2net50_
 
 ## Not public
 
-The paper reports these, and their weights were never published:
+The paper reports these, and their weights were never published. Your own, as `NAME.pth` in `RES2NET_MM_WEIGHTS`, serve
+`res2net_mm://NAME` (`res2net50_18w6s.pth`):
 
 {absent}"""
 

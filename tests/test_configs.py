@@ -1,38 +1,64 @@
 """Every config: short, headed by its command, and it builds a model that trains a step."""
 import ast
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from conftest import randomise, relative_error
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
 
-CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
-BACKBONE_ONLY = [path for path in CONFIGS if not path.name.startswith('demo_')]
+ROOT = Path(__file__).parents[1] / 'configs'
+CONFIGS = sorted(path for path in ROOT.rglob('*.py') if path.parent.name != '_base_')
+EXPERIMENTS = [path for path in CONFIGS if path.parent == ROOT and not path.name.startswith('demo_')]
+OURS = [path for path in EXPERIMENTS if '_r2n' in path.name]
+EXAMPLES = []  # straight on a toolbox's config, without a twin
+FAMILIES = ['faster_rcnn_r2n50', 'faster_rcnn_c4_r2n50_voc07', 'mask_rcnn_r2n50_14w8s', 'demo_faster_rcnn']
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.name)
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
 def test_opens_with_its_command(path):
     header = ast.get_docstring(ast.parse(path.read_text()))
-    assert f'tools/train.py configs/{path.name}' in header or 'make demo' in header
+    assert f'tools/train.py configs/{name(path)}' in header or 'make demo' in header
     assert 'aper' in header  # the paper's number, or that it has none
 
 
-@pytest.mark.parametrize('path', BACKBONE_ONLY, ids=lambda path: path.name)
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=name)
 def test_is_short(path):
     assert len(path.read_text().splitlines()) <= 15
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.name)
-def test_trains_a_step(path):
-    testing = pytest.importorskip('mmdet.testing')
+def test_the_model_index_lists_every_experiment():
+    index = yaml.safe_load((ROOT / 'metafile.yml').read_text())
+    assert sorted(model['Config'] for model in index['Models']) == [f'configs/{path.name}' for path in EXPERIMENTS]
+    assert {model['In Collection'] for model in index['Models']} <= {row['Name'] for row in index['Collections']}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_builds(path):
     cfg = load_config(path)
+    pytest.importorskip(cfg.default_scope)
+    init_default_scope(cfg.default_scope)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone).__module__.startswith('res2net_mm.') == ('r2n' in path.name)
+    assert 'CheckInvalidLossHook' in [hook.type.rpartition('.')[2] for hook in cfg.custom_hooks]
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if name(path).startswith(tuple(FAMILIES))], ids=name)
+def test_trains_a_step(path):
+    cfg = load_config(path)
+    pytest.importorskip(cfg.default_scope)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).train()
-    classes = cfg.model.roi_head.bbox_head.num_classes
-    packed = testing.demo_mm_inputs(2, [[3, 64, 64], [3, 64, 96]], num_items=[2, 1], num_classes=classes)
-    data = model.data_preprocessor(packed, training=True)
+    data = model.data_preprocessor(batch(cfg), training=True)
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     assert torch.isfinite(loss)
@@ -40,13 +66,78 @@ def test_trains_a_step(path):
     assert trained and all(p.grad is not None for p in trained)
 
 
-def test_the_twins_differ_in_the_backbone_alone():
-    ours, twin = (load_config(f'res2net_mm::faster_rcnn_{name}_coco.py').to_dict() for name in ('r2n50', 'r50'))
-    differing = {key for key in ours['model']['backbone'].keys() | twin['model']['backbone'].keys()
-                 if ours['model']['backbone'].get(key) != twin['model']['backbone'].get(key)}
-    assert differing == {'type', 'init_cfg'}
-    ours['model'].pop('backbone'), twin['model'].pop('backbone')
-    assert ours == twin
+def batch(cfg):
+    """Two small random samples as the pipeline of a config would pack them."""
+    if cfg.default_scope == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+        head = cfg.model.roi_head.bbox_head
+        classes = (head[0] if isinstance(head, list) else head).num_classes
+        return demo_mm_inputs(
+            2, [[3, 64, 64], [3, 64, 96]], num_items=[2, 1], num_classes=classes, with_mask='mask_head' in cfg.model.roi_head)
+    raise AssertionError(cfg.default_scope)
+
+
+def twin(path):
+    """The name of the ResNet config that a config of ours is to be compared with."""
+    if '_r2n101_v1b' in path.name:  # mmdet's own recipes
+        return {
+            'faster_rcnn': 'mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
+            'mask_rcnn': 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_2x_coco.py',
+            'cascade_rcnn': 'mmdet::cascade_rcnn/cascade-rcnn_r101_fpn_20e_coco.py',
+            'cascade_mask_rcnn': 'mmdet::cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py',
+            'htc': 'mmdet::htc/htc_r101_fpn_20e_coco.py',
+        }[path.name.partition('_r2n101')[0]]
+    renamed = re.sub(r'_r2n(50|101)(_\d+w\d+s)?', r'_r\1', path.name).replace('_v1b', '_v1d')
+    return str(ROOT / renamed)
+
+
+def without_scopes(value):
+    """Without the notes that mmengine makes of the package that a setting came from."""
+    if isinstance(value, dict):
+        return {key: without_scopes(item) for key, item in value.items() if key != '_scope_'}
+    return [without_scopes(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@pytest.mark.parametrize('path', [path for path in OURS if path.name not in EXAMPLES], ids=name)
+def test_twins_differ_in_the_backbone_alone(path):
+    ours, theirs = (without_scopes(load_config(config).to_dict()) for config in (path, twin(path)))
+    pairs = [(ours['model'].pop('backbone'), theirs['model'].pop('backbone'))]
+    if '_c4_' in path.name:  # there the backbone's last stage is a part of the head
+        pairs.append(tuple(cfg['model']['roi_head'].pop('shared_head') for cfg in (ours, theirs)))
+        for variable in ('norm_cfg', 'pretrained'):
+            ours.pop(variable), theirs.pop(variable, None)
+    if 'mmdet::' in twin(path):
+        ours.pop('custom_hooks')
+    assert ours == theirs
+    for our, their in pairs:
+        shared = our.keys() & their.keys() - {'type', 'init_cfg'}
+        assert {key: our[key] for key in shared} == {key: their[key] for key in shared}
+        assert our.keys() - their.keys() <= {'arch', 'stage_pool', 'scales', 'base_width'}
+
+
+@pytest.mark.parametrize('path', [path for path in OURS if '_r2n101_v1b' in path.name], ids=name)
+def test_takes_mmdets_published_detectors(path):
+    """Their keys are those of mmdet's own config; the function is compared in test_published_detector_function."""
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    base = ast.literal_eval(re.search(r'_base_ = (.*)', path.read_text())[1])
+    with torch.device('meta'):
+        ours, theirs = (MODELS.build(load_config(config).model).state_dict() for config in (path, base))
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+
+
+def test_published_detector_function():
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    path = ROOT / 'cascade_rcnn_r2n101_v1b_coco.py'
+    ours = load_config(path).model
+    theirs = load_config('mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py').model
+    theirs, ours = (randomise(MODELS.build(dict(cfg.backbone, init_cfg=None))) for cfg in (theirs, ours))
+    ours.load_state_dict(theirs.state_dict())
+    ours.train(False), theirs.train(False)
+    x = torch.randn(1, 3, 64, 64)
+    for our, their in zip(ours(x), theirs(x)):
+        assert relative_error(our, their) < 1e-5
 
 
 @pytest.mark.parametrize('base, scope', [

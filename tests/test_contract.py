@@ -47,8 +47,8 @@ def gradients(model, x):
 
 
 def test_all_registered_backbones_are_here():
-    import res2net_mm.models  # noqa: F401
-    registered = {f'res2net_mm.{name}' for name in registry.MODELS.module_dict}
+    from res2net_mm.models.base import Backbone
+    registered = {f'res2net_mm.{name}' for name, cls in registry.MODELS.module_dict.items() if issubclass(cls, Backbone)}
     assert {config['type'] for config in BACKBONES.values()} == registered
 
 

@@ -96,6 +96,14 @@ def test_unknown_and_unpublished_names():
             weights.fetch(name)
 
 
+def test_your_own_weights_serve_an_unpublished_name(tmp_path, monkeypatch):
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
+    with pytest.raises(ValueError, match='as res2net50_18w6s.pth into the folder that RES2NET_MM_WEIGHTS names'):
+        weights.fetch('res2net50_18w6s')
+    (tmp_path / 'res2net50_18w6s.pth').write_bytes(b'mine')
+    assert weights.fetch('res2net50_18w6s') == tmp_path / 'res2net50_18w6s.pth'
+
+
 def test_mirrors_are_tried_and_damage_is_noticed(home, tmp_path, monkeypatch):
     good = b'the weights'
     name = f'w-{hashlib.sha256(good).hexdigest()[:8]}.pth'

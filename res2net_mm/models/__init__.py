@@ -4,5 +4,6 @@ from .bottle2neck import Bottle2neck
 from .cifar import CifarRes2NeXt
 from .dla import DLA
 from .res2net import Res2Net
+from .res_head import Res2SharedHead
 
-__all__ = ['BLRes2Net', 'Bottle2neck', 'CifarRes2NeXt', 'DLA', 'Res2Net']
+__all__ = ['BLRes2Net', 'Bottle2neck', 'CifarRes2NeXt', 'DLA', 'Res2Net', 'Res2SharedHead']

@@ -10,6 +10,19 @@ from ..checkpoint import adapt_state_dict
 from .bottle2neck import Bottle2neck
 
 
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
+
+def batch_norms_to_eval(module):
+    """Have the batch norms in a module use their running statistics, and leave these as they are."""
+    for child in module.modules():
+        if isinstance(child, _BatchNorm):
+            child.eval()
+
+
 class Backbone(BaseModule):
     """A stem followed by stages.
 
@@ -28,10 +41,7 @@ class Backbone(BaseModule):
     deep_stem = False
 
     def __init__(self, out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg):
-        super().__init__(init_cfg or [
-            dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-        ])
+        super().__init__(init_cfg or DEFAULT_INIT)
         self.out_indices = tuple(sorted(set(out_indices)))
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -46,6 +56,12 @@ class Backbone(BaseModule):
     def stages(self):
         """list[nn.Module]: The stages, first to last."""
         return [getattr(self, f'layer{i + 1}') for i in range(self.num_stages)]
+
+    @property
+    def unneeded(self):
+        """tuple[str]: How the keys start of the stages that a whole checkpoint has and this backbone has not."""
+        later = range(self.num_stages + 1, 5)
+        return tuple(f'{name}.' for i in later for name in (f'layer{i}', f'level{i + 1}'))
 
     @property
     def out_channels(self):
@@ -100,9 +116,7 @@ class Backbone(BaseModule):
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            batch_norms_to_eval(self)
         return self
 
     def _freeze_stages(self):

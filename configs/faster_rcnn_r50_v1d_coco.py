@@ -1,0 +1,11 @@
+"""Faster R-CNN, ResNet-50 v1d, FPN, COCO 1x: the twin of faster_rcnn_r2n50_v1b_coco.py.
+
+    python tools/train.py configs/faster_rcnn_r50_v1d_coco.py
+    tools/dist_train.sh configs/faster_rcnn_r50_v1d_coco.py 8
+
+Deep stem and pooled shortcuts, as in v1b. The paper has no v1b: compare with that twin only.
+"""
+_base_ = './faster_rcnn_r50_coco.py'
+
+model = dict(
+    backbone=dict(type='ResNetV1d', init_cfg=dict(checkpoint='mmcls://resnet50_v1d', prefix='backbone.')))
