@@ -3,7 +3,7 @@
     python tools/train.py configs/faster_rcnn_r2n50_v1b_coco.py
     tools/dist_train.sh configs/faster_rcnn_r2n50_v1b_coco.py 8
 
-The paper has no v1b (deep stem, pooled shortcuts, a longer ImageNet schedule): compare with faster_rcnn_r50_v1d_coco.py.
+The paper has no v1b (deep stem, pooled shortcuts, longer ImageNet training): compare with faster_rcnn_r50_v1d_coco.py.
 """
 _base_ = './faster_rcnn_r50_coco.py'
 

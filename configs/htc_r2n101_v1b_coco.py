@@ -3,8 +3,8 @@
     python tools/train.py configs/htc_r2n101_v1b_coco.py
     tools/dist_train.sh configs/htc_r2n101_v1b_coco.py 8
 
-mmdet's model zoo: box AP 47.5, mask AP 41.6 (not in the paper); twin: mmdet::htc/htc_r101_fpn_20e_coco.py. mmdet's function, stage_pool='strided',
-fits its detectors; to train from ImageNet weights, set stage_pool='always'.
+mmdet's model zoo: box AP 47.5, mask AP 41.6 (not in the paper). Twin: mmdet::htc/htc_r101_fpn_20e_coco.py.
+Its function (stage_pool='strided') fits its detectors; to train from ImageNet weights, set stage_pool='always'.
 """
 _base_ = 'mmdet::res2net/htc_res2net-101_fpn_20e_coco.py'
 

@@ -3,7 +3,7 @@
     python tools/train.py configs/mask_rcnn_r2n50_14w8s_coco.py
     tools/dist_train.sh configs/mask_rcnn_r2n50_14w8s_coco.py 8
 
-Paper Table 8: mask AP 35.3, AP50 57.0, AP75 37.5; ResNet-50: 33.9, 55.2, 36.0 (mask_rcnn_r50_coco.py). Compare the gaps.
+Paper Table 8: mask AP 35.3, AP50 57.0, AP75 37.5; mask_rcnn_r50_coco.py: 33.9, 55.2, 36.0. Compare the gaps.
 """
 _base_ = './mask_rcnn_r50_coco.py'
 

@@ -3,7 +3,7 @@
     python tools/train.py configs/mask_rcnn_r2n50_18w6s_coco.py
     tools/dist_train.sh configs/mask_rcnn_r2n50_18w6s_coco.py 8
 
-Paper Table 8: mask AP 35.7, AP50 57.5, AP75 38.1; ResNet-50: 33.9, 55.2, 36.0 (mask_rcnn_r50_coco.py). Compare the gaps.
+Paper Table 8: mask AP 35.7, AP50 57.5, AP75 38.1; mask_rcnn_r50_coco.py: 33.9, 55.2, 36.0. Compare the gaps.
 Its ImageNet weights were never published: train them and put res2net50_18w6s.pth into the folder RES2NET_MM_WEIGHTS.
 """
 _base_ = './mask_rcnn_r50_coco.py'

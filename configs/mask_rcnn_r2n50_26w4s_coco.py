@@ -3,7 +3,7 @@
     python tools/train.py configs/mask_rcnn_r2n50_26w4s_coco.py
     tools/dist_train.sh configs/mask_rcnn_r2n50_26w4s_coco.py 8
 
-Paper Table 8: mask AP 35.6, AP50 57.6, AP75 37.6; ResNet-50: 33.9, 55.2, 36.0 (mask_rcnn_r50_coco.py). Compare the gaps.
+Paper Table 8: mask AP 35.6, AP50 57.6, AP75 37.6; mask_rcnn_r50_coco.py: 33.9, 55.2, 36.0. Compare the gaps.
 """
 _base_ = './mask_rcnn_r50_coco.py'
 

@@ -3,7 +3,7 @@
     python tools/train.py configs/mask_rcnn_r2n50_48w2s_coco.py
     tools/dist_train.sh configs/mask_rcnn_r2n50_48w2s_coco.py 8
 
-Paper Table 8: mask AP 34.2, AP50 55.6, AP75 36.3; ResNet-50: 33.9, 55.2, 36.0 (mask_rcnn_r50_coco.py). Compare the gaps.
+Paper Table 8: mask AP 34.2, AP50 55.6, AP75 36.3; mask_rcnn_r50_coco.py: 33.9, 55.2, 36.0. Compare the gaps.
 """
 _base_ = './mask_rcnn_r50_coco.py'
 

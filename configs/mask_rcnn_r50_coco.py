@@ -3,7 +3,8 @@
     python tools/train.py configs/mask_rcnn_r50_coco.py
     tools/dist_train.sh configs/mask_rcnn_r50_coco.py 8
 
-Paper Table 8: mask AP 33.9; mmdet's model zoo: 35.4. The paper put strides on the 1x1 convolutions, which costs AP: its gaps compare, its levels do not.
+Paper Table 8: mask AP 33.9; mmdet's model zoo: 35.4.
+The authors' code had the strides on the 1x1 convolutions, which costs AP: compare gaps, not levels.
 """
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py'
 

@@ -129,8 +129,8 @@ NOT_PUBLIC = {  # how names begin of what the paper reports and nobody has publi
 def fetch(name):
     """Return the local path of a public weight, downloading it at the first use.
 
-    It is looked for in the folder ``RES2NET_MM_WEIGHTS``, if set, and in torch hub's cache before any host is asked. Weights
-    that you have trained yourself come first: ``NAME.pth`` in that folder serves any name, also one that is not public.
+    It is looked for in the folder ``RES2NET_MM_WEIGHTS``, if set, and in torch hub's cache before any host is asked.
+    Weights of your own come first: ``NAME.pth`` in that folder serves any name, also one that is not public.
 
     Args:
         name (str): A key of ``WEIGHTS`` or of ``ALIASES``; case, hyphens and underscores do not matter.
@@ -179,8 +179,8 @@ def full_name(name):
         return means[_plain(name)]
     for start, what in NOT_PUBLIC.items():
         if _plain(name).startswith(_plain(start)):
-            raise ValueError(f'{SCHEME}{name}: the weights of {what} were never published; train the model, and put the '
-                             f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
+            raise ValueError(f'{SCHEME}{name}: the weights of {what} were never published; train the model, and put '
+                             f'its checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
     raise ValueError(f'{SCHEME}{name}: no public weights of that name; there are {", ".join(WEIGHTS)}')
 
 

@@ -73,7 +73,8 @@ def batch(cfg):
         head = cfg.model.roi_head.bbox_head
         classes = (head[0] if isinstance(head, list) else head).num_classes
         return demo_mm_inputs(
-            2, [[3, 64, 64], [3, 64, 96]], num_items=[2, 1], num_classes=classes, with_mask='mask_head' in cfg.model.roi_head)
+            2, [[3, 64, 64], [3, 64, 96]], num_items=[2, 1], num_classes=classes,
+            with_mask='mask_head' in cfg.model.roi_head)
     raise AssertionError(cfg.default_scope)
 
 

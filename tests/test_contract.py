@@ -48,8 +48,8 @@ def gradients(model, x):
 
 def test_all_registered_backbones_are_here():
     from res2net_mm.models.base import Backbone
-    registered = {f'res2net_mm.{name}' for name, cls in registry.MODELS.module_dict.items() if issubclass(cls, Backbone)}
-    assert {config['type'] for config in BACKBONES.values()} == registered
+    registered = {name for name, cls in registry.MODELS.module_dict.items() if issubclass(cls, Backbone)}
+    assert {config['type'] for config in BACKBONES.values()} == {f'res2net_mm.{name}' for name in registered}
 
 
 @pytest.mark.parametrize('size', [64, 75])

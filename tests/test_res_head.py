@@ -32,8 +32,8 @@ def test_keys_are_those_of_mmdets_shared_head():
     """So that a checkpoint of stage 4 fits both; the block's own names differ."""
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS as MMDET
-    theirs = MMDET.build(dict(type='ResLayer', depth=50))
-    assert {key.split('.')[0] for key in theirs.state_dict()} == {key.split('.')[0] for key in Res2SharedHead().state_dict()}
+    theirs = MMDET.build(dict(type='ResLayer', depth=50)).state_dict()
+    assert {key.split('.')[0] for key in theirs} == {key.split('.')[0] for key in Res2SharedHead().state_dict()}
 
 
 @pytest.mark.parametrize('arguments, changes', [

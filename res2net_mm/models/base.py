@@ -9,7 +9,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoint import adapt_state_dict
 from .bottle2neck import Bottle2neck
 
-
 DEFAULT_INIT = [
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),

@@ -12,8 +12,8 @@ from .res2net import Res2Net
 class Res2SharedHead(BaseModule):
     """Stage 4 of a Res2Net, ``layer4``, on the features of each RoI (mmdet's ``shared_head``; paper section 4.4).
 
-    The backbone beside it has ``num_stages=3, out_indices=(2, )``. Both load from one ImageNet checkpoint: each takes its
-    stages and leaves the others.
+    The backbone beside it has ``num_stages=3, out_indices=(2, )``. Both load from one ImageNet checkpoint: each takes
+    its stages and leaves the others.
 
     Args:
         arch (str): A name that :class:`Res2Net` knows. Defaults to 'res2net50_26w4s'.
