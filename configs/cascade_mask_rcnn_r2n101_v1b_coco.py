@@ -3,7 +3,7 @@
     python tools/train.py configs/cascade_mask_rcnn_r2n101_v1b_coco.py
     tools/dist_train.sh configs/cascade_mask_rcnn_r2n101_v1b_coco.py 8
 
-mmdet's model zoo: box AP 46.4, mask AP 40.0 (not in the paper). Twin: mmdet::cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py.
+mmdet's model zoo: box AP 46.4, mask AP 40.0 (not the paper). Twin: cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py.
 Its function (stage_pool='strided') fits its detectors; to train from ImageNet weights, set stage_pool='always'.
 """
 _base_ = 'mmdet::res2net/cascade-mask-rcnn_res2net-101_fpn_20e_coco.py'

@@ -15,7 +15,8 @@ def train(argv=None):
     parser = common_arguments('Train the model of a config.')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or from the last one in the work directory')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs an accelerator)')
+    parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
+                        help='automatic mixed precision in float16 or the type that is given')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
     args = parser.parse_args(argv)
@@ -23,11 +24,7 @@ def train(argv=None):
     cfg = read_config(args)
 
     if args.amp:
-        from mmengine.device import get_device
-        if get_device() == 'cpu':
-            fail('--amp needs an accelerator, and this run is on the CPU')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_mixed_precision(cfg, args.amp)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             fail(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
@@ -212,6 +209,18 @@ def build_runner(cfg, args):
     if args.launcher != 'none' and get_device() == 'cpu':
         join_cpu_processes(cfg, args.launcher)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def use_mixed_precision(cfg, dtype):
+    """Autocast, with a dynamic loss scale for float16; in bfloat16 a detector's heads stay in float32."""
+    if dtype == 'bfloat16' and cfg.get('default_scope') == 'mmdet':
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.BFloat16Features')]
+        return
+    from mmengine.device import get_device
+    if get_device() == 'cpu':
+        fail(f'--amp {dtype}: on the CPU only detectors have mixed precision, --amp bfloat16')
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if dtype == 'float16' else 1.)
 
 
 def join_cpu_processes(cfg, launcher):

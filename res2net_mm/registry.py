@@ -4,7 +4,9 @@ mmengine imports ``{scope}.registry`` when it meets ``type='{scope}.Name'``, and
 when it is first asked: so our models build inside any toolbox's config without ``custom_imports``, and no other
 package's ``Res2Net`` shadows them.
 """
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm', locations=['res2net_mm.models'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='res2net_mm', locations=['res2net_mm.hooks'])

@@ -1,7 +1,7 @@
-"""Faster R-CNN on one feature map of stride 16 (C4), ResNet-50, 600 pixels: likely the recipe of the paper's Tables 5, 6.
+"""Faster R-CNN on one feature map of stride 16 (C4), ResNet-50, 600 pixels: likely what the paper's Tables 5, 6 used.
 
 The paper says no more than Faster R-CNN. Its ResNet-50 numbers (COCO AP 31.1, VOC07 mAP 72.1) are those of C4 at 600
-pixels, as in the public PyTorch code of that time; weights, normalisation and the place of the stride are torchvision's.
+pixels in the public PyTorch code of that time. Weights, normalisation and the place of the stride are torchvision's.
 """
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50-caffe-c4.py', 'mmdet::_base_/default_runtime.py']
 

@@ -1,10 +1,10 @@
 """Faster R-CNN learns a handful of photos by heart, from random weights: a check of the whole chain.
 
-    python tools/train.py configs/overfit/faster_rcnn_r2n50.py --data-root data/coco
-    python tools/test.py configs/overfit/faster_rcnn_r2n50.py work_dirs/faster_rcnn_r2n50/iter_200.pth --data-root data/coco
+    python tools/train.py configs/overfit/faster_rcnn_r2n50.py
+    python tools/test.py configs/overfit/faster_rcnn_r2n50.py work_dirs/faster_rcnn_r2n50/iter_200.pth
 
-It is tested on the photos that it was trained on: the loss should fall by 80 % and more, to an AP50 of 0.8 and
-more. Other photos: set `photos`. The paper has no such experiment.
+It is tested on the photos that it was trained on: the loss should fall by 80 % and more, to an AP50 of 0.8
+and more. Other photos: set `photos`. The paper has no such experiment.
 """
 _base_ = '../faster_rcnn_r2n50_coco.py'
 

@@ -1,0 +1,49 @@
+"""What joins a run: hooks of mmengine's runner."""
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from .registry import HOOKS
+
+
+@HOOKS.register_module()
+class BFloat16Features(Hook):
+    """Train with the backbone and the neck in bfloat16, and what follows them in float32.
+
+    Whole-model autocast does not suit detectors: mmdet makes anchors in the type of the features, and bfloat16 has 8
+    bits for a coordinate, steps of 4 pixels at 1000; mmcv's RoIAlign and NMS do not know the type at all. Evaluation
+    stays in float32.
+    """
+
+    def before_train(self, runner):
+        for module in self.modules(runner.model):
+            compute_in_bfloat16(module)
+
+    def after_train(self, runner):
+        for module in self.modules(runner.model):
+            del module.forward
+
+    @staticmethod
+    def modules(model):
+        """Return the backbone, and the neck if there is one, of a model."""
+        model = model.module if is_model_wrapper(model) else model
+        return [getattr(model, name) for name in ('backbone', 'neck') if getattr(model, name, None) is not None]
+
+
+def compute_in_bfloat16(module):
+    """Have a module compute in bfloat16 under autocast when it is training, and return float32.
+
+    Args:
+        module (nn.Module): One that returns a sequence of tensors; its ``forward`` is replaced on the instance.
+    """
+    forward = module.forward
+    device = next(module.parameters()).device.type
+
+    def forward_in_bfloat16(*inputs):
+        if not module.training:
+            return forward(*inputs)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            outs = forward(*inputs)
+        return tuple(out.float() for out in outs)
+
+    module.forward = forward_in_bfloat16
