@@ -8,4 +8,4 @@ Deep stem and pooled shortcuts, as in v1b. The paper has no v1b: compare with th
 _base_ = './mask_rcnn_r50_coco.py'
 
 model = dict(
-    backbone=dict(type='ResNetV1d', init_cfg=dict(checkpoint='mmcls://resnet50_v1d', prefix='backbone.')))
+    backbone=dict(type='ResNetV1d', init_cfg=dict(checkpoint='mmcls://resnet50_v1d')))
