@@ -4,7 +4,7 @@
     python tools/train.py configs/simplebaseline_r101_384x288_coco.py --auto-scale-lr
     python tools/test.py configs/simplebaseline_r101_384x288_coco.py CHECKPOINT --setting gt_boxes
 
-The paper has 256x192 only (Table 10). SimpleBaseline's own repository has, with this recipe, AP 73.6 on detected boxes.
+The paper has 256x192 only (Table 10). SimpleBaseline's own repository has AP 73.6 on detected boxes.
 """
 _base_ = './simplebaseline_r50_384x288_coco.py'
 

