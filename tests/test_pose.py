@@ -245,10 +245,7 @@ def test_results_say_whose_boxes(setting, boxes, persons, trained, tmp_path):
 
 
 def read(config, setting, *options):
-    import argparse
-    args = cli.common_arguments('').parse_args([str(config), *options])
-    assert isinstance(args, argparse.Namespace)
-    return cli.read_config(args, setting)
+    return cli.read_config(cli.common_arguments('').parse_args([str(config), *options]), setting)
 
 
 def test_setting_follows_the_data_root_and_precedes_options():
