@@ -42,6 +42,7 @@ def test(argv=None):
     """Evaluate a checkpoint: the command ``tools/test.py``."""
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
     parser.add_argument('checkpoint', help='checkpoint of the whole model')
+    parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
@@ -50,7 +51,7 @@ def test(argv=None):
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         fail(f'--out {args.out}: must end with .pkl or .pickle')
     choose_device(args.device)
-    cfg = read_config(args)
+    cfg = read_config(args, args.setting)
 
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
@@ -100,12 +101,14 @@ def choose_device(name):
             fail(f'--device {name}: no such CUDA device; use --device cpu')
 
 
-def read_config(args):
+def read_config(args, setting=None):
     from .config import load_config
     try:
         cfg = load_config(args.config)
     except (FileNotFoundError, ModuleNotFoundError) as error:
         fail(error)
+    if setting:
+        apply_setting(cfg, setting, args.config)
     if args.data_root:
         move_data_root(cfg, args.data_root)
     if args.cfg_options:
@@ -115,6 +118,14 @@ def read_config(args):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return cfg
+
+
+def apply_setting(cfg, name, config):
+    """Merge one of the config's ``test_settings``, a dict of partial configs by name, into the config."""
+    settings = cfg.get('test_settings') or {}
+    if name not in settings:
+        fail(f'--setting {name}: {config} has {"only " + ", ".join(settings) if settings else "no test_settings"}')
+    cfg.merge_from_dict(settings[name])
 
 
 def move_data_root(cfg, root):
@@ -163,7 +174,9 @@ def dataset_paths(dataset):
         return [root]
     prefix = dataset.get('data_prefix') or {}
     parts = [dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
-    return [os.path.join(root, part) for part in parts if isinstance(part, str) and part]
+    paths = [os.path.join(root, part) for part in parts if isinstance(part, str) and part]
+    boxes = dataset.get('bbox_file')  # mmpose: detected persons; it is not under data_root by itself
+    return paths + [boxes] if boxes else paths
 
 
 def absent(path):
