@@ -5,6 +5,8 @@ when it is first asked: so our models build inside any toolbox's config without 
 package's ``Res2Net`` shadows them.
 """
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm', locations=['res2net_mm.models'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm', locations=['res2net_mm.data'])
