@@ -1,15 +1,32 @@
 """What ``tools/train.py`` and ``tools/test.py`` do: any config of any toolbox, through mmengine's Runner."""
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
 
 from mmengine.config import ConfigDict, DictAction
 
+from .data import BadDataError, check_data, check_photos, skip_bad_samples
+
 # This module imports mmengine's Runner, and with it torch, only after --device has been read: mmengine decides for a
 # device when it is imported.
 
 
+def stop_at_bad_data(command):
+    """End a command with the message of a BadDataError, also of one raised in a process that loads data."""
+
+    @functools.wraps(command)
+    def run(argv=None):
+        try:
+            command(argv)
+        except BadDataError as error:
+            fail(str(error).rpartition('BadDataError: ')[2].strip())  # what torch puts before it is a traceback
+
+    return run
+
+
+@stop_at_bad_data
 def train(argv=None):
     """Train the model of a config: the command ``tools/train.py``."""
     parser = common_arguments('Train the model of a config.')
@@ -19,6 +36,8 @@ def train(argv=None):
                         help='automatic mixed precision in float16 or the type that is given')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
+    parser.add_argument('--strict-data', action='store_true',
+                        help='stop at the first bad photo or mask of the training data instead of skipping it')
     args = parser.parse_args(argv)
     choose_device(args.device)
     cfg = read_config(args)
@@ -35,9 +54,13 @@ def train(argv=None):
 
     check_data(cfg, ('train', 'val'))
     check_checkpoint(cfg.get('load_from'))
-    build_runner(cfg, args).train()
+    skip_bad_samples(cfg, strict=args.strict_data)
+    runner = build_runner(cfg, args)
+    check_photos(runner.val_loop)
+    runner.train()
 
 
+@stop_at_bad_data
 def test(argv=None):
     """Evaluate a checkpoint: the command ``tools/test.py``."""
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
@@ -59,6 +82,7 @@ def test(argv=None):
     check_checkpoint(args.checkpoint)
     cfg.load_from = None
     runner = build_runner(cfg, args)
+    check_photos(runner.test_loop)
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
@@ -146,42 +170,6 @@ def move_data_root(cfg, root):
 
     for key in list(cfg):
         cfg[key] = moved(cfg[key])
-
-
-def check_data(cfg, splits):
-    """Fail, before anything is built, if a folder or annotation file of the data is not there."""
-    missing = []
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader:
-            missing += [f'{split}_dataloader: {path}' for path in dataset_paths(loader.dataset) if absent(path)]
-        evaluators = cfg.get(f'{split}_evaluator') or []
-        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-            if absent(evaluator.get('ann_file')):
-                missing.append(f'{split}_evaluator: {evaluator.ann_file}')
-    if missing:
-        fail('data that the config names does not exist; give its folder with --data-root DIR, or put it there:\n  '
-             + '\n  '.join(dict.fromkeys(missing)))
-
-
-def dataset_paths(dataset):
-    """The folders and files that a dataset config names: the root alone if that is missing already."""
-    if 'dataset' in dataset or 'datasets' in dataset:
-        inner = dataset.get('datasets') or [dataset.dataset]
-        return [path for item in inner for path in dataset_paths(item)]
-    root = dataset.get('data_root') or ''
-    if root and absent(root):
-        return [root]
-    prefix = dataset.get('data_prefix') or {}
-    parts = [dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
-    paths = [os.path.join(root, part) for part in parts if isinstance(part, str) and part]
-    boxes = dataset.get('bbox_file')  # mmpose: detected persons; it is not under data_root by itself
-    return paths + [boxes] if boxes else paths
-
-
-def absent(path):
-    """Whether a path is a local one that does not exist (``s3://...`` and the like are left to mmengine)."""
-    return bool(path) and ':' not in str(path) and not os.path.exists(path)
 
 
 def check_checkpoint(path):
