@@ -8,5 +8,8 @@ The paper has v1 only. The official repository: AP 72.2 on detected boxes, 74.3 
 """
 _base_ = './simplebaseline_r50_v1d_coco.py'
 
-checkpoint = 'res2net_mm://res2net50_v1b_26w4s'
-model = dict(backbone=dict(type='res2net_mm.Res2Net', arch='res2net50_v1b_26w4s', init_cfg=dict(checkpoint=checkpoint)))
+model = dict(
+    backbone=dict(
+        type='res2net_mm.Res2Net',
+        arch='res2net50_v1b_26w4s',
+        init_cfg=dict(checkpoint='res2net_mm://res2net50_v1b_26w4s')))
