@@ -8,6 +8,7 @@ Three steps, all called by ``tools/train.py``, the first two by ``tools/test.py`
    pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it.
 """
 import copy
+import gc
 import json
 import logging
 import math
@@ -155,10 +156,13 @@ def dataset_class(dataset, scope):
 
 
 def read_json(path):
+    gc.disable()  # it would walk a tree of millions of objects again and again while that grows
     try:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:
         raise BadDataError(f'{path} is not valid JSON (cut off?): {error}') from error
+    finally:
+        gc.enable()
 
 
 def read_names(path):
@@ -203,7 +207,7 @@ def check_coco(path, labelled, classes, keypoints):
         refuse(f'{path}: {len(unknown)} of the {len(classes)} classes of the dataset are not in its categories '
                f'{list(names.values())[:20]}; name yours with metainfo=dict(classes=(...)). Missing are:', unknown)
 
-    needed = ('image_id', 'category_id', 'bbox', 'area') if keypoints is None else ('image_id', 'category_id')
+    needed = {'id', 'image_id', 'category_id'} | ({'bbox', 'area'} if keypoints is None else set())
     defects, thin = [], []
     for index, annotation in enumerate(annotations):
         defect = annotation_defect(annotation, needed, images, names, keypoints)
@@ -226,9 +230,8 @@ def check_coco(path, labelled, classes, keypoints):
 
 def annotation_defect(annotation, needed, images, categories, keypoints):
     """What is wrong with one annotation of a COCO file, or None."""
-    lacking = [name for name in ('id', *needed) if name not in annotation]
-    if lacking:
-        return f'has no {", ".join(lacking)}'
+    if not needed <= annotation.keys():
+        return f'has no {", ".join(sorted(needed - annotation.keys()))}'
     if annotation['category_id'] not in categories:
         ids = sorted(categories)
         return (f'category_id {annotation["category_id"]} is none of the {len(ids)} ids of the categories, '

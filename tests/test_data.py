@@ -97,6 +97,17 @@ def test_coco_file_that_is_cut_off_or_missing(broken):
     check_data(detection(broken, 'val'), ['val'])
 
 
+def test_polygons_that_mmdet_leaves_out(broken, monkeypatch):
+    said = []
+    monkeypatch.setattr('res2net_mm.data.warn', said.append)
+    path = broken / 'annotations' / 'instances_train2017.json'
+    data = json.loads(path.read_text())
+    data['annotations'][1]['segmentation'] = [[1, 2, 3, 4]]
+    path.write_text(json.dumps(data))
+    check_data(detection(broken), ['train'])
+    assert len(said) == 1 and re.search(f'{path}: 1 annotations .* The first: \\[2]', said[0]), said
+
+
 def test_no_annotation_of_the_classes(broken):
     path = broken / 'annotations' / 'instances_train2017.json'
     data = json.loads(path.read_text())
