@@ -15,7 +15,6 @@ structures = pytest.importorskip('mmseg.structures')
 datasets = pytest.importorskip('mmseg.datasets')
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').glob('deeplabv3plus_*.py'))
-OVERFIT = ROOT / 'configs' / 'overfit' / 'deeplabv3plus_r2n50.py'
 SMALL = {  # a model for tests, in place of any ResNet's or Res2Net's 50 or 101 layers
     'model.backbone.base_channels': 8,
     'model.backbone.init_cfg': None,
@@ -72,11 +71,22 @@ def test_recipe(path):
     head, optimizer, (schedule, ) = cfg.model.decode_head, cfg.optim_wrapper.optimizer, cfg.param_scheduler
     assert head.dilations == ((1, 12, 24, 36) if '_os8_' in path.name else (1, 6, 12, 18))
     assert head.num_classes == len(datasets.PascalVOCDataset.METAINFO['classes']) == 21
+    assert head.align_corners and head.loss_decode.avg_non_ignore
     assert cfg.model.auxiliary_head is None and cfg.model.pretrained is None
     assert 'SyncBN' not in str(cfg.model) and cfg.sync_bn == 'torch'
     assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', 0.007, 0.9)
     assert (schedule.type, schedule.power, schedule.eta_min, schedule.end) == ('PolyLR', 0.9, 0, 30000)
     assert cfg.train_cfg.max_iters == 30000 and cfg.auto_scale_lr.base_batch_size == 16
+
+
+def test_overfitting_is_judged_on_its_own_photos():
+    cfg = load_config(ROOT / 'configs' / 'overfit' / 'deeplabv3plus_r2n50.py')
+    train, *tests = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test'))
+    for test in tests:
+        assert {key for key in test if test[key] != train[key]} == {'pipeline'} and test.keys() == train.keys()
+    assert cfg.model.backbone.init_cfg is None and len(train.indices) == cfg.train_dataloader.batch_size
+    paper = load_config(ROOT / 'configs' / 'deeplabv3plus_r2n50_26w4s_voc12aug.py').model
+    assert {key for key in paper if paper[key] != cfg.model[key]} == {'backbone', 'decode_head', 'data_preprocessor'}
 
 
 @pytest.fixture(scope='module')

@@ -31,7 +31,12 @@ model = dict(
         norm_cfg=norm_cfg,
         norm_eval=False),
     decode_head=dict(
-        channels=256, dilations=(1, 6, 12, 18), num_classes=21, align_corners=True, norm_cfg=norm_cfg),
+        channels=256,
+        dilations=(1, 6, 12, 18),
+        num_classes=21,
+        align_corners=True,
+        norm_cfg=norm_cfg,
+        loss_decode=dict(avg_non_ignore=True)),  # the mean over labelled pixels; padding does not dilute it
     auxiliary_head=None)
 
 dataset_type = 'PascalVOCDataset'
