@@ -231,6 +231,8 @@ def join_cpu_processes(cfg, launcher):
         fail(f'--launcher {launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+    if cfg.pop('sync_bn', None) and torch.distributed.get_rank() == 0:
+        print('sync_bn is left out: batch norms synchronise on GPUs only; here each process has its own statistics')
     if not cfg.get('model_wrapper_cfg'):
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
