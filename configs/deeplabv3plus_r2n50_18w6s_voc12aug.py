@@ -3,11 +3,11 @@
     tools/dist_train.sh configs/deeplabv3plus_r2n50_18w6s_voc12aug.py 8
     python tools/train.py configs/deeplabv3plus_r2n50_18w6s_voc12aug.py --cfg-options train_dataloader.batch_size=16
 
-Paper Table 7: mIoU 79.1 against ResNet-50's 77.7: the gain is comparable, to deeplabv3plus_r50_voc12aug.py. ImageNet
-weights of 18w6s were never published: train them, and give their file as model.backbone.init_cfg.checkpoint.
+Paper Table 7: mIoU 79.1 against ResNet-50's 77.7: the gain is comparable, to deeplabv3plus_r50_voc12aug.py. Its
+ImageNet weights were never published: train them and put res2net50_18w6s.pth into the folder RES2NET_MM_WEIGHTS.
 """
 _base_ = './deeplabv3plus_r50_voc12aug.py'
 
 model = dict(
     backbone=dict(
-        type='res2net_mm.Res2Net', arch='res2net50_18w6s', init_cfg=dict(checkpoint='weights/res2net50_18w6s.pth')))
+        type='res2net_mm.Res2Net', arch='res2net50_18w6s', init_cfg=dict(checkpoint='res2net_mm://res2net50_18w6s')))

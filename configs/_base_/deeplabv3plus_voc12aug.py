@@ -93,6 +93,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.007, momentum=0.9, weight_decay=1e-4))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=30000, by_epoch=False)]
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss')]
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -40,7 +40,7 @@ optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [dict(type='MultiStepLR', milestones=[90, 120], end=140, gamma=0.1, by_epoch=True)]
 custom_hooks = [
     dict(type='SyncBuffersHook'),
-    dict(type='mmdet.CheckInvalidLossHook', interval=50),  # stop at a NaN instead of training on for hours
+    dict(type='res2net_mm.StopAtInvalidLoss'),  # stop at a NaN instead of training on for hours
 ]
 
 val_dataloader = dict(dataset=dict(bbox_file=None))  # the boxes of the annotations
