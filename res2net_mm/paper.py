@@ -211,8 +211,9 @@ def print_comparison(table, results, kind):
     for i, line in enumerate(lines):
         last_of_row = i + 1 == len(lines) or lines[i + 1][:2] != line[:2]
         shown.add_row(*(cell for cell, skip in zip(line, empty) if not skip), end_section=last_of_row)
-    console = Console()
-    console.print(shown, caution(kind), sep='\n', markup=False, highlight=False)
+    # Where the output is no terminal, rich takes it for a narrow one.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(shown, table['note'].strip(), caution(kind), sep='\n', markup=False, highlight=False)
 
 
 def markdown(tables, results):
@@ -244,9 +245,11 @@ def provenance(row, result):
     """What a result was measured with, in the order of PROVENANCE."""
     training, test = result['train'], result['test']
     recipe = f' (recipe: {result["recipe_batch_size"]})' if result['recipe_batch_size'] else ''
+    commit, _, dirty = (training['commit'] or '').partition(' ')
     return (row, result['setting'] or '', result['config'], ' '.join(result['options']), result['data'] or '',
             f'{result["batch_size"]}{recipe}', f'{training["devices"]} x {training["device"]}',
-            f'{training["seconds"]:.0f} s', f'{test["seconds"]:.0f} s', str(training['commit'])[:8], test['date'][:10])
+            f'{training["seconds"]:.0f} s', f'{test["seconds"]:.0f} s',
+            f'{commit[:8]} {dirty}'.rstrip(), test['date'][:10])
 
 
 def markdown_table(heads, rows):

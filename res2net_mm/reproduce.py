@@ -230,9 +230,10 @@ def note_batch(run, args):
     """Say so where the batch is not the recipe's."""
     batch, recipe = batch_sizes(run, args)
     if recipe and batch != recipe and args.schedule != 'smoke':
-        print(f'    batch {batch} instead of {recipe}: the learning rate is scaled by it'
-              + (', and as many iterations see other numbers of images' if run.cfg.train_cfg.get('max_iters') else '')
-              + f'; --cfg-options train_dataloader.batch_size={max(1, recipe // args.gpus)} is the recipe')
+        iters = run.cfg.train_cfg.get('max_iters')
+        images = f', but {iters} iterations see {"fewer" if batch < recipe else "more"} images' if iters else ''
+        print(f"    batch {batch} instead of the recipe's {recipe}: the learning rate is scaled{images}; for the "
+              f"recipe's: --cfg-options train_dataloader.batch_size={max(1, recipe // args.gpus)}")
 
 
 def batch_sizes(run, args):

@@ -161,16 +161,12 @@ def read(folder):
     return [json.loads(line) for line in (folder / 'out' / 'results.jsonl').read_text().splitlines()]
 
 
-def test_train_test_and_resume(folder):
+def test_train_test_and_resume(folder, monkeypatch, capsys):
     pytest.importorskip('mmdet')
     write_shapes(folder / 'data', train=6, val=3)
     arguments = command(folder, '--schedule', 'smoke', '--data', str(folder / 'data'))
-
-    def run(*more):
-        return subprocess.run([sys.executable, ROOT / 'tools' / 'reproduce.py', *arguments, *more], capture_output=True,
-                              text=True, cwd=folder)
-
-    first = run()
+    first = subprocess.run([sys.executable, ROOT / 'tools' / 'reproduce.py', *arguments], capture_output=True,
+                           text=True, cwd=folder)
     assert first.returncode == 1, first.stderr[-2000:]  # one row has no config file; the other's result is kept
     assert re.search(r'FAILED shapes/r50: .*missing.py.* does not exist', first.stderr)
     assert '1 of 2 rows failed' in first.stderr and 'no config yet for later' in first.stdout
@@ -184,15 +180,17 @@ def test_train_test_and_resume(folder):
     work_dir = next((folder / 'out' / 'smoke').iterdir())
     assert len(list(work_dir.glob('*.pth'))) == 1
 
-    again = run('--rows', 'r2n26')
-    assert again.returncode == 0, again.stderr
-    assert 'trained already' in again.stdout and 'tested already' in again.stdout
-    assert 'tools/train.py' not in again.stdout and read(folder) == [record]
+    monkeypatch.setattr(subprocess, 'call', lambda command: pytest.fail(f'ran {command}'))
+    reproduce.main([*arguments, '--rows', 'r2n26'])
+    said = capsys.readouterr().out
+    assert 'trained already' in said and 'tested already' in said
+    assert read(folder) == [record]
 
-    # Another setting is another training, in a folder of its own.
-    dry = run('--rows', 'r2n26', '--dry-run', '--cfg-options', 'randomness.seed=4')
-    assert dry.returncode == 0 and 'tools/train.py' in dry.stdout and 'tools/test.py' in dry.stdout
-    assert len(list((folder / 'out' / 'smoke').iterdir())) == 1
+    # Another option is another training, in a folder of its own; a dry run makes nothing of it.
+    reproduce.main([*arguments, '--rows', 'r2n26', '--dry-run', '--cfg-options', 'randomness.seed=4'])
+    said = capsys.readouterr().out
+    assert len(re.findall('tools/(?:train|test).py .*randomness.seed=4', said)) == 2
+    assert list((folder / 'out' / 'smoke').iterdir()) == [work_dir] and read(folder) == [record]
 
 
 # Everything else, with tools/train.py and tools/test.py played.
@@ -266,6 +264,20 @@ def test_failed_row_leaves_the_others(folder, played, capsys):
     with pytest.raises(SystemExit):
         reproduce.main(command(folder, '--schedule', 'short', '--stop-on-error'))
     assert len(played.commands) == 1
+
+
+def test_interrupted_training_goes_on(folder, played, monkeypatch):
+    play = subprocess.call
+
+    def interrupt(command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, 'call', interrupt)
+    with pytest.raises(SystemExit, match='the same command goes on from the last checkpoint'):
+        reproduce.main(command(folder))
+    monkeypatch.setattr(subprocess, 'call', play)
+    reproduce.main(command(folder))
+    assert [record['train']['attempts'] for record in read(folder)] == [2, 1]
 
 
 def test_number_that_the_test_does_not_report(folder, played):
@@ -361,7 +373,7 @@ def test_list_of_tables(capsys):
 
 # The results file.
 def result(row, table='table7', schedule='full', setting=None, measured=None, data='data/', date='2026-01-01T00:00:00'):
-    run = dict(date=date, commit='0123456789', version='0', torch='2', device='GPU', devices=1, seconds=60.0)
+    run = dict(date=date, commit='0123456789 dirty', version='0', torch='2', device='GPU', devices=1, seconds=60.0)
     return dict(table=table, row=row['name'], setting=setting, config=row['config'], config_hash='0', schedule=schedule,
                 from_scratch=False, options=[], data=data, batch_size=16, recipe_batch_size=16, train=run, test=run,
                 measured=measured or {})
@@ -407,6 +419,7 @@ def test_report(tmp_path, capsys):
     full, cut = text.split('## table8')
     assert 'NOT comparable' not in full and 'NOT comparable' in cut
     assert '| r50 | deeplabv3plus_r50_voc12aug.py | data/ | 16 (recipe: 16) | 1 x GPU | 60 s | 60 s |' in full
+    assert '| 01234567 dirty | 2026-01-01 |' in full
     reproduce.main(['table7', '--report', str(report), '--results', str(path)])
     assert 'table8' not in report.read_text()
 
