@@ -125,7 +125,8 @@ def append_result(path, result):
         os.fsync(file.fileno())
 
 
-# Measured beside published: one line per row, setting and metric. Numbers are text, '' where there is none.
+# Measured beside published: one line per row, setting and metric. Numbers are text, '' where there is none,
+# and '-' where a test had nothing to report.
 Line = namedtuple('Line', 'row setting metric paper measured paper_gain measured_gain')
 HEADS = Line('row', 'setting', 'metric', 'paper', 'measured', 'paper, minus twin', 'measured, minus twin')
 STAR = "*: of the authors' repository; the paper has no such number"
@@ -167,7 +168,7 @@ def compare(table, results):
                 digits = metric['decimals']
                 lines.append(Line(
                     row['name'], setting or '', metric['label'],
-                    text(number, digits, star), text(measured, digits),
+                    text(number, digits, star), text(measured, digits) or '-',
                     text(minus(number, twin_number), digits, star or twin_star, sign='+'),
                     text(minus(measured, twin_measured), digits, sign='+')))
     return lines

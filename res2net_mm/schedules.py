@@ -32,7 +32,7 @@ def short(cfg):
 
     def cut(section, *names):
         for name in names:
-            if section.get(name) is not None:
+            if (section.get(name) or 0) > 0:  # -1: never
                 section[name] = max(1, round(section[name] * ratio))
 
     cut(loop, unit, 'val_begin', 'val_interval')

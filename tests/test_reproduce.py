@@ -89,6 +89,8 @@ def test_short_schedule_in_iterations():
     one = dict(type='PolyLR', begin=1500, end=30000, by_epoch=False)
     cut = short(dict(train_cfg=dict(max_iters=30000, val_interval=3000), param_scheduler=one))
     assert cut['param_scheduler'] == dict(type='PolyLR', begin=150, end=3000, by_epoch=False)
+    never = dict(train_cfg=dict(max_iters=100, val_interval=-1), default_hooks=dict(checkpoint=dict(interval=-1)))
+    assert short(never) == dict(never, train_cfg=dict(max_iters=10, val_interval=-1))
 
 
 def test_smoke_schedule_finds_the_innermost_data():
