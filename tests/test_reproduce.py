@@ -426,7 +426,6 @@ def test_report(tmp_path, capsys):
     assert 'table8' not in report.read_text()
 
 
-@pytest.mark.xfail(strict=True, reason='configs of Tables 5 to 10 are still being written')
 def test_every_config_that_a_table_names_exists():
     named = {row['config'] for table in paper.read_tables().values() for row in table['rows'].values() if row['config']}
     assert sorted(name for name in named if not (ROOT / 'configs' / name).is_file()) == []
