@@ -17,8 +17,10 @@ import copy
 import difflib
 import json
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Optional
+from unittest import mock
 
 import numpy as np
 import torch
@@ -121,7 +123,8 @@ class Detector(nn.Module):
 
     def forward(self, batch):
         samples = [copy.deepcopy(self.sample) for _ in batch]
-        return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]
+        with scores_keep_gradients():
+            return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]
 
     def answer(self, output, label=None, region=None):
         """The answer for one image's output: the best detection, of a class, or on the box of a region.
@@ -141,6 +144,22 @@ class Detector(nn.Module):
         outline = np.zeros(self.sample.img_shape[:2], bool)
         outline[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = True
         return Answer(label, output.scores[best].item(), DetectionTarget(label, box), outline)
+
+
+@contextmanager
+def scores_keep_gradients():
+    """Have mmdet's dense heads predict without cutting the gradient, which one function does for all of them."""
+    from mmdet.models.utils import select_single_mlvl
+
+    def differentiable(tensors, index, detach=True):
+        return select_single_mlvl(tensors, index, detach=False)
+
+    users = [module for name, module in sys.modules.items() if name.startswith('mmdet.models')
+             and vars(module).get('select_single_mlvl') is select_single_mlvl]
+    with ExitStack() as stack:
+        for module in users:
+            stack.enter_context(mock.patch.object(module, 'select_single_mlvl', differentiable))
+        yield
 
 
 class DetectionTarget:
