@@ -74,9 +74,12 @@ def test_effective_fields_are_inside_the_theoretical_ones(build):
 def test_each_split_sees_more_than_the_one_before():
     model = positive_copy(small()).float()  # linear, with positive weights
     y = measure(model, torch.ones(1, 3, 64, 64), ['layer1.1', 'layer2.0'])
-    for share in (.9, .95):
-        radii = [field.radius(share) for field in y]
-        assert radii[3] < radii[0] < radii[1] < radii[2]  # y_4 = u_4 passes by
+    spread = []
+    for field in y:
+        distance = np.abs(np.arange(64) - field.centre)
+        spread.append((field.energy * np.maximum.outer(distance, distance)).sum())
+    assert spread[3] < spread[0] < spread[1] < spread[2]  # y_4 = u_4 passes by
+    assert y[3].radius(.95) < y[0].radius(.95) < y[2].radius(.95)
     assert np.allclose(y[4].energy, y[5].energy) and np.allclose(y[4].energy, y[7].energy)  # a stage block's are alike
 
 
