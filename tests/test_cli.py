@@ -77,18 +77,6 @@ def test_as_commands_from_another_folder(shapes, tmp_path):
     assert (tmp_path / 'out' / 'iter_2.pth').is_file()
 
 
-def test_two_processes_on_the_cpu(shapes, tmp_path):
-    env = {**os.environ, 'PORT': '29517', 'OMP_NUM_THREADS': '1',
-           'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
-    result = subprocess.run(
-        [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--device', 'cpu', *arguments(shapes, tmp_path)],
-        env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert 'GPU number: 2' in result.stdout + result.stderr  # mmengine's word for processes
-    steps, evaluated = logged(tmp_path)
-    assert steps == [1, 2] and len(evaluated) == 1
-
-
 def expect_failure(capsys, run, argv, message):
     with pytest.raises(SystemExit) as stop:
         run(argv)
