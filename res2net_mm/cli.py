@@ -58,7 +58,7 @@ def test(argv=None):
     check_checkpoint(args.checkpoint)
     cfg.load_from = None
     if cfg.get('runner_type') == 'FlexibleRunner':
-        del cfg['runner_type']  # how the model was trained; a whole checkpoint is tested without
+        cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg, args)
     if args.out:
         from mmengine.evaluator import DumpResults
