@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import STRATEGIES
+from mmengine.utils import digit_version
 from test_cli import CONFIG as DETECTOR
 from test_cli import arguments, logged, shapes  # noqa: F401
 
@@ -149,6 +150,7 @@ def test_resume_with_another_number_of_processes(before, after, folder, one, two
     resumed.assert_continues(one, 2)
 
 
+@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.2'), reason="PyTorch 2.1's FSDP needs a GPU")
 def test_fully_sharded(folder, one):
     """The same training with FSDP; resumed, and its checkpoint serves without FSDP too."""
     sharded = Run(folder, 'sharded', 2, config='sharded.py')
