@@ -9,4 +9,4 @@ Its function (stage_pool='strided') fits its detectors; to train from ImageNet w
 _base_ = 'mmdet::res2net/faster-rcnn_res2net-101_fpn_2x_coco.py'
 
 model = dict(backbone=dict(type='res2net_mm.Res2Net', arch='res2net101_v1b_26w4s', stage_pool='strided'))
-custom_hooks = [dict(type='CheckInvalidLossHook', interval=50)]
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss')]

@@ -11,4 +11,4 @@ _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 metric_items = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@100', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000']
 val_evaluator = dict(metric_items=metric_items)
 test_evaluator = val_evaluator
-custom_hooks = [dict(type='CheckInvalidLossHook', interval=50)]  # stop at a NaN instead of training on for hours
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss')]  # stop at a NaN instead of training on for hours

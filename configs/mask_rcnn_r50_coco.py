@@ -8,4 +8,4 @@ The authors' code had the strides on the 1x1 convolutions, which costs AP: compa
 """
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py'
 
-custom_hooks = [dict(type='CheckInvalidLossHook', interval=50)]
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss')]

@@ -7,5 +7,7 @@ Deep stem and pooled shortcuts, as in v1b. The paper has no v1b: compare with th
 """
 _base_ = './mask_rcnn_r50_coco.py'
 
-model = dict(
-    backbone=dict(type='ResNetV1d', init_cfg=dict(checkpoint='mmcls://resnet50_v1d', prefix='backbone.')))
+model = dict(  # our ResNet: mmdet's ResNetV1d would leave the stem of these weights out
+    backbone=dict(
+        type='res2net_mm.Res2Net', arch='resnet50', deep_stem=True, avg_down=True,
+        init_cfg=dict(checkpoint='mmcls://resnet50_v1d')))

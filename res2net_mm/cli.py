@@ -1,15 +1,32 @@
 """What ``tools/train.py`` and ``tools/test.py`` do: any config of any toolbox, through mmengine's Runner."""
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
 
 from mmengine.config import ConfigDict, DictAction
 
+from .data import BadDataError, check_data, check_photos, skip_bad_samples
+
 # This module imports mmengine's Runner, and with it torch, only after --device has been read: mmengine decides for a
 # device when it is imported.
 
 
+def stop_at_bad_data(command):
+    """End a command with the message of a BadDataError, also of one raised in a process that loads data."""
+
+    @functools.wraps(command)
+    def run(argv=None):
+        try:
+            command(argv)
+        except BadDataError as error:
+            fail(str(error).rpartition('BadDataError: ')[2].strip())  # what torch puts before it is a traceback
+
+    return run
+
+
+@stop_at_bad_data
 def train(argv=None):
     """Train the model of a config: the command ``tools/train.py``."""
     parser = common_arguments('Train the model of a config.')
@@ -19,6 +36,8 @@ def train(argv=None):
                         help='automatic mixed precision in float16 or the type that is given')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
+    parser.add_argument('--strict-data', action='store_true',
+                        help='stop at the first bad photo or mask of the training data instead of skipping it')
     args = parser.parse_args(argv)
     choose_device(args.device)
     cfg = read_config(args)
@@ -35,13 +54,18 @@ def train(argv=None):
 
     check_data(cfg, ('train', 'val'))
     check_checkpoint(cfg.get('load_from'))
-    build_runner(cfg, args).train()
+    skip_bad_samples(cfg, strict=args.strict_data)
+    runner = build_runner(cfg, args)
+    check_photos(runner.val_loop)
+    runner.train()
 
 
+@stop_at_bad_data
 def test(argv=None):
     """Evaluate a checkpoint: the command ``tools/test.py``."""
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
     parser.add_argument('checkpoint', help='checkpoint of the whole model')
+    parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
@@ -50,7 +74,7 @@ def test(argv=None):
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         fail(f'--out {args.out}: must end with .pkl or .pickle')
     choose_device(args.device)
-    cfg = read_config(args)
+    cfg = read_config(args, args.setting)
 
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
@@ -60,6 +84,7 @@ def test(argv=None):
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg, args)
+    check_photos(runner.test_loop)
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
@@ -102,12 +127,14 @@ def choose_device(name):
             fail(f'--device {name}: no such CUDA device; use --device cpu')
 
 
-def read_config(args):
+def read_config(args, setting=None):
     from .config import load_config
     try:
         cfg = load_config(args.config)
     except (FileNotFoundError, ModuleNotFoundError) as error:
         fail(error)
+    if setting:
+        apply_setting(cfg, setting, args.config)
     if args.data_root:
         move_data_root(cfg, args.data_root)
     if args.cfg_options:
@@ -117,6 +144,14 @@ def read_config(args):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return cfg
+
+
+def apply_setting(cfg, name, config):
+    """Merge one of the config's ``test_settings``, a dict of partial configs by name, into the config."""
+    settings = cfg.get('test_settings') or {}
+    if name not in settings:
+        fail(f'--setting {name}: {config} has {"only " + ", ".join(settings) if settings else "no test_settings"}')
+    cfg.merge_from_dict(settings[name])
 
 
 def move_data_root(cfg, root):
@@ -137,40 +172,6 @@ def move_data_root(cfg, root):
 
     for key in list(cfg):
         cfg[key] = moved(cfg[key])
-
-
-def check_data(cfg, splits):
-    """Fail, before anything is built, if a folder or annotation file of the data is not there."""
-    missing = []
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader:
-            missing += [f'{split}_dataloader: {path}' for path in dataset_paths(loader.dataset) if absent(path)]
-        evaluators = cfg.get(f'{split}_evaluator') or []
-        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-            if absent(evaluator.get('ann_file')):
-                missing.append(f'{split}_evaluator: {evaluator.ann_file}')
-    if missing:
-        fail('data that the config names does not exist; give its folder with --data-root DIR, or put it there:\n  '
-             + '\n  '.join(dict.fromkeys(missing)))
-
-
-def dataset_paths(dataset):
-    """The folders and files that a dataset config names: the root alone if that is missing already."""
-    if 'dataset' in dataset or 'datasets' in dataset:
-        inner = dataset.get('datasets') or [dataset.dataset]
-        return [path for item in inner for path in dataset_paths(item)]
-    root = dataset.get('data_root') or ''
-    if root and absent(root):
-        return [root]
-    prefix = dataset.get('data_prefix') or {}
-    parts = [dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
-    return [os.path.join(root, part) for part in parts if isinstance(part, str) and part]
-
-
-def absent(path):
-    """Whether a path is a local one that does not exist (``s3://...`` and the like are left to mmengine)."""
-    return bool(path) and ':' not in str(path) and not os.path.exists(path)
 
 
 def check_checkpoint(path):
@@ -232,6 +233,8 @@ def join_cpu_processes(cfg, launcher):
         fail(f'--launcher {launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+    if cfg.pop('sync_bn', None) and torch.distributed.get_rank() == 0:
+        print('sync_bn is left out: batch norms synchronise on GPUs only; here each process has its own statistics')
     if not cfg.get('model_wrapper_cfg'):
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',

@@ -6,6 +6,7 @@ import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -76,10 +77,9 @@ def _read_torch(path, start, map_location):
         _check_archive(path)
     elif not start.startswith(b'\x80'):  # how every pickle begins
         raise ValueError(f"'{path}' is not a checkpoint: it is {_what_it_is(start)}")
-    allow = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)
     try:
         # As an open file: a path that ends with .safetensors would send torch.load to that format.
-        with open(path, 'rb') as file, torch.serialization.safe_globals(allow()) if CAN_ALLOW else nullcontext():
+        with open(path, 'rb') as file, torch.serialization.safe_globals(_harmless()) if CAN_ALLOW else nullcontext():
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # torch.load fails in many ways on a file that is not whole
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -92,6 +92,12 @@ def _read_torch(path, start, map_location):
             raise ValueError(f"'{path}' is not a checkpoint: it is a pickle, but not one of PyTorch's; nothing of it "
                              'was run') from error
         raise _damaged(path, f'{type(error).__name__} {str(error).splitlines()[0] if str(error) else ""}') from error
+
+
+def _harmless():
+    """What training checkpoints hold beside tensors: mmengine's list, and the arrays of mmpose's dataset_meta."""
+    mmengines = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)()
+    return mmengines + [type(np.dtype(kind)) for kind in ('bool', 'uint8', 'int32', 'float32')]
 
 
 def _check_archive(path):

@@ -7,6 +7,30 @@ from .registry import HOOKS
 
 
 @HOOKS.register_module()
+class StopAtInvalidLoss(Hook):
+    """Stop at a loss that is infinite or not a number, instead of training on for hours.
+
+    Args:
+        interval (int): Look at every so many iterations. Defaults to 50.
+
+    Raises:
+        FloatingPointError: If the loss is not finite; the message has the losses, the iteration, the last checkpoint.
+    """
+
+    def __init__(self, interval=50):
+        self.interval = interval
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if not self.every_n_train_iters(runner, self.interval) or torch.isfinite(outputs['loss']):
+            return
+        losses = ', '.join(f'{name} {float(value):.4g}' for name, value in outputs.items() if 'loss' in name)
+        saved = runner.message_hub.get_info('last_ckpt') if 'last_ckpt' in runner.message_hub.runtime_info else 'none'
+        raise FloatingPointError(
+            f'iteration {runner.iter + 1}: {losses}. Last checkpoint: {saved}. Usual causes: frozen layers or batch '
+            'norms in eval mode over random weights; a learning rate for a larger batch (--auto-scale-lr); float16.')
+
+
+@HOOKS.register_module()
 class BFloat16Features(Hook):
     """Train with the backbone and the neck in bfloat16, and what follows them in float32.
 

@@ -77,6 +77,29 @@ def test_as_commands_from_another_folder(shapes, tmp_path):
     assert (tmp_path / 'out' / 'iter_2.pth').is_file()
 
 
+def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
+    """faster_rcnn_r2n50_coco.py gives the same numbers whoever runs it."""
+    from importlib.util import find_spec
+    theirs = Path(find_spec('mmdet').origin).parent / '.mim' / 'tools' / 'train.py'
+    data = [f'{split}_dataloader.dataset.{key}' for split in ('train', 'val') for key in (
+        f'data_root={shapes}/', f'metainfo.classes={",".join(CLASSES)}', f'indices={2 if split == "train" else 1}')]
+    losses = []
+    for script in (ROOT / 'tools' / 'train.py', theirs):
+        work_dir = tmp_path / script.parents[1].name
+        result = subprocess.run([
+            sys.executable, script, ROOT / 'configs' / 'faster_rcnn_r2n50_coco.py', '--work-dir', work_dir,
+            '--cfg-options', *data, f'val_evaluator.ann_file={shapes}/annotations/instances_val2017.json',
+            'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(64,64)',
+            'train_dataloader.batch_size=1', 'model.backbone.init_cfg=None', 'randomness.seed=3',
+            'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1'
+        ], env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''}, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+        rows = [json.loads(line) for path in work_dir.glob('*/vis_data/scalars.json')
+                for line in path.read_text().splitlines()]
+        losses.append([{key: value for key, value in row.items() if 'loss' in key} for row in rows if 'loss' in row])
+    assert len(losses[0]) == 2 and losses[0] == losses[1]
+
+
 def expect_failure(capsys, run, argv, message):
     with pytest.raises(SystemExit) as stop:
         run(argv)

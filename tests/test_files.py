@@ -66,7 +66,9 @@ def test_training_checkpoint_of_mmengine(state, tmp_path):
     average = {f'module.backbone.{key}': value + 1 for key, value in state.items()}
     torch.save(dict(
         state_dict={**{f'backbone.{key}': value for key, value in state.items()}, 'head.fc.weight': torch.ones(2, 2)},
-        ema_state_dict={'steps': torch.tensor(7), **average}, meta=dict(epoch=1, cfg='', seed=np.int64(3)),
+        ema_state_dict={'steps': torch.tensor(7), **average}, meta=dict(
+            epoch=1, cfg='', seed=np.int64(3),
+            dataset_meta=dict(sigmas=np.ones(17, 'float32'), colors=np.zeros((17, 3), 'uint8'))),  # mmpose's
         message_hub=dict(log_scalars=dict(loss=HistoryBuffer([1.5], [1])))), tmp_path / 'epoch_1.pth')
     model = by_load_checkpoint(tmp_path / 'epoch_1.pth')
     assert torch.equal(model.conv1.weight, state['conv1.weight'])

@@ -11,8 +11,8 @@ venv=${1:-.venv-openmmlab}
 uv_version=0.13.9
 lock=requirements/openmmlab-lock.txt
 
-# What is built, loaded and run in both environments; the others test the tools, once.
-tests=(configs res2net contract blnet cifar dla checkpoint files parity cli distributed)
+# What depends on the stack: every config, model, data set and training. The other tests need one environment only.
+tests=(configs res2net res_head contract blnet cifar dla checkpoint parity data seg pose cli distributed)
 
 step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 

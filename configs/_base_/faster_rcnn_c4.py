@@ -31,4 +31,4 @@ test_pipeline = [
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4))
-custom_hooks = [dict(type='CheckInvalidLossHook', interval=50)]
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss')]

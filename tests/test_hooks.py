@@ -1,4 +1,4 @@
-"""Mixed precision: what --amp makes of a config, and a detector that trains in bfloat16."""
+"""Hooks: mixed precision, and the end of a run whose loss is not a number."""
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +19,7 @@ def test_amp_in_a_config(monkeypatch):
     cfg = load_config('res2net_mm::mask_rcnn_r2n50_26w4s_coco.py')
     cli.use_mixed_precision(cfg, 'bfloat16')
     assert cfg.optim_wrapper.type == 'OptimWrapper'
-    assert [hook.type for hook in cfg.custom_hooks] == ['CheckInvalidLossHook', 'res2net_mm.BFloat16Features']
+    assert [hook.type for hook in cfg.custom_hooks] == ['res2net_mm.StopAtInvalidLoss', 'res2net_mm.BFloat16Features']
 
     cfg.default_scope = 'mmseg'
     cli.use_mixed_precision(cfg, 'bfloat16')
@@ -60,3 +60,16 @@ def test_a_detector_trains_in_bfloat16():
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.backbone.parameters())
+
+
+@pytest.mark.parametrize('loss, iteration', [(float('nan'), 3), (float('inf'), 3), (1., None), (float('nan'), None)])
+def test_a_loss_that_is_not_a_number_ends_the_run(loss, iteration):
+    from mmengine.logging import MessageHub
+    hook = HOOKS.build(dict(type='res2net_mm.StopAtInvalidLoss', interval=4))
+    runner = SimpleNamespace(iter=2 if iteration is None else iteration, message_hub=MessageHub('losses'))
+    outputs = dict(loss=torch.tensor(loss), loss_cls=torch.tensor(0.5))
+    if iteration is None:
+        hook.after_train_iter(runner, 0, outputs=outputs)
+    else:
+        with pytest.raises(FloatingPointError, match=r'iteration 4: loss (nan|inf), loss_cls 0\.5\. Last .*: none'):
+            hook.after_train_iter(runner, 0, outputs=outputs)

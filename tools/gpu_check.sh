@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Check the whole stack on one GPU: the CUDA tests, then every task trained and tested on a few photos, with and without mixed
+# precision. Under 9 minutes on a current GPU; results in OUT/gpu_check.json and OUT/gpu_check.log.
+#
+#   tools/gpu_check.sh --data DIR [--out OUT] [--device cpu --iterations 2]     DIR has coco/ and VOCdevkit/VOC2012/
+#
+# PYTHON names the interpreter (python). Nothing is installed or downloaded.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+exec "${PYTHON:-python}" -m res2net_mm.gpu_check "$@"
