@@ -3,7 +3,7 @@
     _base_ = ['res2net_mm::faster_rcnn_r2n50_coco.py', 'res2net_mm::_base_/fsdp.py']
 
 Start it with ``tools/dist_train.sh CONFIG GPUS``. Gradients, optimizer state and, between iterations, weights are
-divided among the processes; the training computes what it computes without (docs/stacks.md, "Distributed").
+divided among the processes. Gradients cannot be clipped by norm, and sync_bn is not read (docs/stacks.md, "FSDP").
 """
 runner_type = 'FlexibleRunner'
 strategy = dict(type='res2net_mm.FSDPStrategy')
