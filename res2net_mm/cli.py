@@ -81,6 +81,8 @@ def test(argv=None):
     check_data(cfg, ('test', ))
     check_checkpoint(args.checkpoint)
     cfg.load_from = None
+    if cfg.get('runner_type') == 'FlexibleRunner':
+        cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg, args)
     check_photos(runner.test_loop)
     if args.out:
