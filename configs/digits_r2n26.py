@@ -3,7 +3,7 @@
     python tools/evidence.py                      makes the data, and runs both with several seeds
     python tools/train.py configs/digits_r2n26.py
 
-The paper has no such experiment. 1.96 M parameters; the multiply-adds of digits_r26.py are 2.6 % less.
+The paper has no such experiment. 1.96 M parameters; the multiply-adds of digits_r26.py are 2.5 % less.
 """
 _base_ = './digits_r26.py'
 

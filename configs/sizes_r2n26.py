@@ -3,7 +3,7 @@
     python tools/evidence.py                      makes the data, and runs both with several seeds
     python tools/train.py configs/sizes_r2n26.py
 
-The paper has no such experiment. 1.96 M parameters; the multiply-adds of sizes_r26.py are 2.6 % less.
+The paper has no such experiment. 1.95 M parameters; the multiply-adds of sizes_r26.py are 2.5 % less.
 """
 _base_ = './sizes_r26.py'
 
