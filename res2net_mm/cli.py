@@ -64,7 +64,7 @@ def train(argv=None):
 def test(argv=None):
     """Evaluate a checkpoint: the command ``tools/test.py``."""
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
-    parser.add_argument('checkpoint', help='checkpoint of the whole model')
+    parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -88,7 +88,10 @@ def test(argv=None):
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.load_checkpoint(args.checkpoint, strict=True)
+    try:
+        runner.load_checkpoint(args.checkpoint, strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        fail(f"checkpoint '{args.checkpoint}' for {args.config}: {error}")
     runner.test()
 
 

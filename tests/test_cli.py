@@ -139,12 +139,12 @@ def test_missing_checkpoint(shapes, tmp_path, capsys):
                    "'nosuch.pth' does not exist")
 
 
-def test_checkpoint_of_another_architecture(shapes, trained, tmp_path):
+def test_checkpoint_of_another_architecture(shapes, trained, tmp_path, capsys):
     checkpoint = str(trained / 'iter_2.pth')
-    with pytest.raises(ValueError, match='does not fit Res2Net-26 26w6s'):
-        cli.test([CONFIG, checkpoint, *arguments(shapes, tmp_path, 'model.backbone.scales=6')])
-    with pytest.raises(RuntimeError, match='fc_cls'):
-        cli.test([CONFIG, checkpoint, *arguments(shapes, tmp_path, 'model.roi_head.bbox_head.num_classes=9')])
+    for option, message in (('model.backbone.scales=6', 'does not fit Res2Net-26 26w6s'),
+                            ('model.roi_head.bbox_head.num_classes=9', 'fc_cls')):
+        expect_failure(capsys, cli.test, [CONFIG, checkpoint, *arguments(shapes, tmp_path, option)],
+                       f'(?s)iter_2.pth.*{message}')
 
 
 def test_wrong_arguments(shapes, tmp_path, capsys):
