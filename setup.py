@@ -86,7 +86,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    package_data={'res2net_mm': ['tables.yml']},
+    package_data={'res2net_mm': ['*.yml']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
@@ -98,7 +98,8 @@ setup(
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
         'analysis': ANALYSIS,
-        'dev': ['pytest', 'ruff', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil'],
+        'dev': ['pytest', 'ruff', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil',
+                'scikit-learn'],  # its digits are the data of tools/evidence.py
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -30,7 +30,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from .checkpoint import find_prefix, unwrap
+from .checkpoint import adapt_classifier, unwrap
 from .cli import choose_device, fail
 from .data import dataset_class, leaves
 from .photos import find_photos, read_photo
@@ -390,10 +390,8 @@ def load_weights(model, config, checkpoint, scope):
     stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     meta = stored.get('meta') or {}
     state, _ = unwrap(stored)
-    if scope == 'mmpretrain' and not find_prefix(state):  # public ImageNet weights: the classifier is called fc
-        state = {f'head.{key}' if key.startswith('fc.') else f'backbone.{key}': value for key, value in state.items()}
-        if 'head.fc.weight' in state:
-            state['head.fc.weight'] = state['head.fc.weight'].flatten(1)  # in DLA it is a 1×1 convolution
+    if scope == 'mmpretrain':
+        adapt_classifier(state)
     try:
         model.load_state_dict(state)
     except (RuntimeError, ValueError) as error:

@@ -83,6 +83,26 @@ def adapt_state_dict(backbone, state_dict, prefix=''):
               + (f'; not needed: {", ".join(unused)}' if unused else '') + _caveat(layout), logger='current')
 
 
+def adapt_classifier(state_dict):
+    """Give the weights of a public ImageNet model the names of mmpretrain's ImageClassifier.
+
+    These are ``backbone.*`` and ``head.fc.*``; a checkpoint that has them already is left alone. The names inside the
+    backbone are adapted when that is loaded.
+
+    Args:
+        state_dict (dict[str, Tensor]): The checkpoint's weights; changed in place.
+    """
+    if any(key.startswith('backbone.') for key in state_dict):
+        return
+    weights, _ = unwrap(state_dict)
+    state_dict.clear()
+    for key, value in weights.items():
+        if key.startswith('fc.'):
+            state_dict[f'head.{key}'] = value.flatten(1) if value.dim() > 1 else value  # DLA's is a 1x1 convolution
+        else:
+            state_dict[f'backbone.{key}'] = value
+
+
 def unwrap(checkpoint):
     """Take the weights out of what training frameworks store around them.
 

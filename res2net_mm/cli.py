@@ -64,7 +64,7 @@ def train(argv=None):
 def test(argv=None):
     """Evaluate a checkpoint: the command ``tools/test.py``."""
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
-    parser.add_argument('checkpoint', help='checkpoint of the whole model')
+    parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -81,12 +81,17 @@ def test(argv=None):
     check_data(cfg, ('test', ))
     check_checkpoint(args.checkpoint)
     cfg.load_from = None
+    if cfg.get('runner_type') == 'FlexibleRunner':
+        cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg, args)
     check_photos(runner.test_loop)
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.load_checkpoint(args.checkpoint, strict=True)
+    try:
+        runner.load_checkpoint(args.checkpoint, strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        fail(f"checkpoint '{args.checkpoint}' for {args.config}: {error}")
     runner.test()
 
 

@@ -28,6 +28,7 @@ from .registry import TRANSFORMS
 # imports this module before it has chosen a device.
 
 SHOWN = 5  # of the defects of one kind; the others are counted
+IMAGES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain takes from a folder
 
 
 class BadDataError(RuntimeError):
@@ -140,6 +141,8 @@ def check_annotations(dataset, scope, labelled):
         names = read_names(path)
         if 'CustomDataset' in ancestors and dataset.get('with_label', True):
             check_labels(path, names, kind._load_metainfo(copy.deepcopy(dataset.get('metainfo'))).get('classes'))
+    elif not path and kind.__name__ in ('CustomDataset', 'ImageNet') and dataset.get('with_label', True):
+        check_image_folders(dataset, kind)
     elif 'BaseSegDataset' in ancestors:
         folder = os.path.join(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or '')
         if os.path.isdir(folder) and not os.listdir(folder):
@@ -306,6 +309,29 @@ def check_labels(path, lines, classes):
             defects.append(f'line {number}: {line}')
     allowed = f'from 0 to {len(classes) - 1}' if classes is not None else 'of 0 or more'
     refuse(f'{path}: lines that do not end with a label {allowed}:', defects)
+
+
+def check_image_folders(dataset, kind):
+    """Check a classification set without a list: a folder of images for every class. ImageNet's may have a list."""
+    root, split = dataset.get('data_root') or '', dataset.get('split') or ''
+    classes = kind._load_metainfo(copy.deepcopy(dataset.get('metainfo'))).get('classes')
+    listed = os.path.join(root, 'meta', f'{split}.txt')
+    if split and os.path.isfile(listed):
+        check_labels(listed, read_names(listed), classes)
+        return
+    prefix = dataset.get('data_prefix') or split
+    folder = os.path.join(root, (prefix.get('img_path') or '') if isinstance(prefix, dict) else prefix)
+    if not os.path.isdir(folder):
+        raise BadDataError(f'{folder} does not exist')
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    if not found:
+        raise BadDataError(f'{folder} is empty: it must have a folder of images for every class')
+    if classes is not None and len(found) != len(classes):
+        raise BadDataError(f'{folder} has {len(found)} folders, {", ".join(found[:SHOWN])}, ...; the dataset has '
+                           f'{len(classes)} classes, and needs a folder for each')
+    if not any(file.lower().endswith(IMAGES) for name in found
+               for _, _, files in os.walk(os.path.join(folder, name)) for file in files):
+        raise BadDataError(f'{folder} has no image ({", ".join(IMAGES)}) in any of its {len(found)} folders')
 
 
 # 2. Before the first iteration: the photos and masks that the score depends on.

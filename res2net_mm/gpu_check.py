@@ -93,7 +93,8 @@ def run_task(task, amp, args, log):
     options = []
     if args.iterations:
         options = ['--cfg-options', f'train_cfg.max_iters={args.iterations}',
-                   f'train_cfg.val_interval={args.iterations}', f'default_hooks.checkpoint.interval={args.iterations}']
+                   f'train_cfg.val_interval={args.iterations}', f'default_hooks.checkpoint.interval={args.iterations}',
+                   'default_hooks.logger.interval=1']
     tools = config.parents[2] / 'tools'
     row = dict(task=task, precision=amp or 'float32')
     train = [str(tools / 'train.py'), str(config), *common, *(['--amp', amp] if amp else []), *options]

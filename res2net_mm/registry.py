@@ -6,10 +6,12 @@ package's ``Res2Net`` shadows them.
 """
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm', locations=['res2net_mm.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='res2net_mm', locations=['res2net_mm.hooks'])
+STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='res2net_mm', locations=['res2net_mm.strategy'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm',
                       locations=['res2net_mm.data', 'res2net_mm.transforms'])

@@ -16,8 +16,8 @@ from res2net_mm import load_config
 
 ROOT = Path(__file__).parents[1]
 DATA = os.environ.get('RES2NET_MM_FULL_SIZE')
-EXAMPLES = ('pspnet_', 'upernet_')  # on data that the folder does not have
-CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*.py') if not path.name.startswith(('demo_', *EXAMPLES)))
+OTHERS = ('demo_', 'upernet_', 'imagenet_', 'cifar', 'digits_', 'sizes_')  # on other data
+CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*.py') if not path.name.startswith(OTHERS))
 
 pytestmark = pytest.mark.skipif(not DATA, reason='RES2NET_MM_FULL_SIZE names no folder of photos')
 

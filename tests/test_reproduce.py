@@ -282,6 +282,14 @@ def test_interrupted_training_goes_on(folder, played, monkeypatch):
     assert [record['train']['attempts'] for record in read(folder)] == [2, 1]
 
 
+def test_table_without_configs(folder, played):
+    text = (folder / 'tables.yml').read_text()
+    (folder / 'tables.yml').write_text(re.sub('config: [^,]*, ', '', text))
+    with pytest.raises(SystemExit, match='no config yet for r50, r2n26, later'):
+        reproduce.main(command(folder))
+    assert not played.commands
+
+
 def test_number_that_the_test_does_not_report(folder, played):
     played.log = {'coco/bbox_mAP': 0.3}
     with pytest.raises(SystemExit, match='has no coco/bbox_mAP_50; it has coco/bbox_mAP'):
@@ -329,8 +337,7 @@ def test_two_tables_share_a_run(folder, played, capsys):
 @pytest.mark.parametrize('arguments, message', [
     (['nosuch'], r"(?s)no table 'nosuch'; there are:.*table10 .*simplebaseline_r2n50_coco.py"),
     (['table7', '--rows', 'r50', 'r52'], 'table7 has no row r52; it has r50, r2n50_48w2s'),
-    (['table4'], 'no config yet for wrn'),
-    (['table1', '--rows', 'r50'], 'no config yet for r50'),
+    (['table4', '--rows', 'wrn', 'densenet_bc'], 'no config yet for wrn, densenet_bc'),
     (['table5', '--data', '/data'], 'name each: voc07=DIR coco=DIR'),
     (['table7', '--data', 'coco=/data'], "no row needs 'coco'; needed is voc12aug"),
     (['table7', '--cfg-options', 'seed'], 'wanted is KEY=VALUE'),
@@ -370,7 +377,7 @@ def test_list_of_tables(capsys):
     reproduce.main([])
     said = capsys.readouterr().out
     assert re.search('r2n50_26w4s +Res2Net-50 26w4s +mask_rcnn_r2n50_26w4s_coco.py', said)
-    assert re.search('bl_r2n50 +bLRes2Net-50 26w4s +no config yet', said)
+    assert re.search('wrn +Wide ResNet +no config yet', said)
 
 
 # The results file.

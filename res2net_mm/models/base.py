@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint import adapt_state_dict
+from ..checkpoint import adapt_classifier, adapt_state_dict
 from .bottle2neck import Bottle2neck
 
 DEFAULT_INIT = [
@@ -127,3 +127,8 @@ class Backbone(BaseModule):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         adapt_state_dict(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _checkpoint_filter(self, state_dict, prefix, *args):
+        """What mmpretrain's ImageClassifier calls before it loads anything, so that it takes a public classifier."""
+        if not prefix:
+            adapt_classifier(state_dict)

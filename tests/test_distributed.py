@@ -1,0 +1,180 @@
+"""Two processes on the CPU (gloo) train what one does with the doubled batch: DDP, FSDP, and resuming across both."""
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import STRATEGIES
+from mmengine.utils import digit_version
+from test_cli import CONFIG as DETECTOR
+from test_cli import arguments, logged, shapes  # noqa: F401
+
+from res2net_mm import cli
+from res2net_mm.strategy import FSDPStrategy
+
+pytest.importorskip('mmpretrain')
+TOOLS = Path(__file__).parents[1] / 'tools'
+# A small classifier with frozen batch norms: its loss is a mean over images, so that the mean over processes is exact.
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+randomness = dict(seed=3)
+env_cfg = dict()
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
+    backbone=dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, norm_eval=True, out_indices=(3, )),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=256, loss=dict(type='CrossEntropyLoss')))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='CustomDataset', data_root='pictures',
+                 pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=4)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4))
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=3)]
+auto_scale_lr = dict(base_batch_size=8)
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1),
+                     checkpoint=dict(type='CheckpointHook', interval=2, by_epoch=False))
+log_processor = dict(by_epoch=False, window_size=1)
+custom_imports = dict(imports=['average_loss'])
+custom_hooks = [dict(type='AverageLoss')]
+"""
+# mmengine logs the loss of the first process.
+AVERAGE_LOSS = """
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AverageLoss(Hook):
+    priority = 'HIGHEST'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        all_reduce(outputs['loss'], 'mean')
+"""
+
+
+def train(folder, config, processes, *arguments):
+    """Train in processes of their own, on the CPU."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, 'PORT': str(port), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{TOOLS.parent}:{folder}',
+           'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
+    command = [TOOLS / 'dist_train.sh', config, str(processes)] if processes > 1 else [
+        sys.executable, TOOLS / 'train.py', config]
+    result = subprocess.run([*command, '--device', 'cpu', *arguments], cwd=folder, env=env, capture_output=True,
+                            text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+class Run:
+    """The log and the last checkpoint of a run of the classifier over 4 images in an iteration."""
+
+    def __init__(self, folder, name, processes, *arguments, config='classifier.py'):
+        train(folder, config, processes, '--work-dir', name, '--auto-scale-lr', *arguments, '--cfg-options',
+              f'train_dataloader.batch_size={4 // processes}')
+        self.rows = [json.loads(line) for line in next((folder / name).glob('*/vis_data/scalars.json')).open()]
+        self.checkpoint = torch.load(folder / name / 'iter_4.pth', map_location='cpu', weights_only=False)
+
+    def __getitem__(self, column):
+        return [row[column] for row in self.rows]
+
+    @property
+    def momentum(self):
+        """The optimizer's state of each weight, in their order."""
+        optimizer = self.checkpoint['optimizer']
+        return [optimizer['state'][key]['momentum_buffer'] for key in optimizer['param_groups'][0]['params']]
+
+    def assert_continues(self, other, start):
+        """The iterations after ``start``, and all that a checkpoint keeps of them, equal the other run's."""
+        assert self['step'] == other['step'][start:] == list(range(start + 1, 5))
+        assert self['lr'] == pytest.approx(other['lr'][start:])
+        assert self['loss'] == pytest.approx(other['loss'][start:], rel=1e-4)
+        assert self.checkpoint['meta']['iter'] == other.checkpoint['meta']['iter'] == 4
+        mine, others = self.checkpoint['state_dict'], other.checkpoint['state_dict']
+        assert list(mine) == list(others)
+        for key in mine:
+            torch.testing.assert_close(mine[key], others[key], rtol=1e-3, atol=1e-5, msg=key)
+        assert len(self.momentum) == len(other.momentum) > 100
+        for buffer, others in zip(self.momentum, other.momentum):
+            torch.testing.assert_close(buffer, others, rtol=1e-2, atol=1e-4)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """The config, its hook and 16 pictures of two classes."""
+    folder = tmp_path_factory.mktemp('distributed')
+    (folder / 'classifier.py').write_text(CLASSIFIER)
+    (folder / 'average_loss.py').write_text(AVERAGE_LOSS)
+    (folder / 'sharded.py').write_text("_base_ = ['classifier.py', 'res2net_mm::_base_/fsdp.py']\n")
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        path = folder / 'pictures' / 'ab'[i % 2] / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def one(folder):
+    return Run(folder, 'one', 1)
+
+
+@pytest.fixture(scope='module')
+def two(folder):
+    return Run(folder, 'two', 2)
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(one, two):
+    two.assert_continues(one, 0)
+    # Warm-up to 0.01, for 8 images an iteration; here there are 4.
+    assert one['lr'] == pytest.approx([0.0005, 0.00275, 0.005, 0.005])
+    assert len(set(one['loss'])) == 4
+
+
+@pytest.mark.parametrize('before, after', [('two', 1), ('one', 2)])
+def test_resume_with_another_number_of_processes(before, after, folder, one, two):
+    resumed = Run(folder, f'{before}_then_{after}', after, '--resume', f'{before}/iter_2.pth')
+    resumed.assert_continues(one, 2)
+
+
+@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.2'), reason="PyTorch 2.1's FSDP needs a GPU")
+def test_fully_sharded(folder, one):
+    """The same training with FSDP; resumed, and its checkpoint serves without FSDP too."""
+    sharded = Run(folder, 'sharded', 2, config='sharded.py')
+    sharded.assert_continues(one, 0)
+    resumed = Run(folder, 'sharded_resumed', 2, '--resume', 'sharded/iter_2.pth', config='sharded.py')
+    resumed.assert_continues(one, 2)
+
+
+def test_not_to_be_sharded(tmp_path):
+    with pytest.raises(ValueError, match='start it with tools/dist_train.sh'):
+        STRATEGIES.build(dict(type='res2net_mm.FSDPStrategy', work_dir=str(tmp_path), env_kwargs=dict(launcher='none')))
+    with pytest.raises(ValueError, match='clip_grad by norm'):
+        FSDPStrategy.build_optim_wrapper(None, dict(clip_grad=dict(max_norm=1)))
+
+
+def test_detector(shapes, tmp_path):  # noqa: F811
+    """Training and evaluation of a detector, and the test of its checkpoint by a config for sharded training."""
+    said = train(tmp_path, DETECTOR, 2, *arguments(shapes, tmp_path / 'run'))
+    assert 'GPU number: 2' in said  # mmengine's word for processes
+    steps, evaluated = logged(tmp_path / 'run')
+    assert steps == [1, 2] and len(evaluated) == 1
+
+    config = tmp_path / 'sharded.py'
+    config.write_text(f"_base_ = [{DETECTOR!r}, 'res2net_mm::_base_/fsdp.py']\n")
+    cli.test([str(config), str(tmp_path / 'run' / 'iter_2.pth'), *arguments(shapes, tmp_path / 'test')])
+    report = next((tmp_path / 'test').glob('*/*.json'))
+    assert 'coco/bbox_mAP' in json.loads(report.read_text())

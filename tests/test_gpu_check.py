@@ -1,0 +1,50 @@
+"""The GPU check's arguments, and what it makes of a run; the check itself is `tools/gpu_check.sh --device cpu`."""
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from res2net_mm import gpu_check
+from res2net_mm.config import packaged_configs
+
+
+def test_arguments(tmp_path, monkeypatch, capsys):
+    for arguments, message in ((['--data', str(tmp_path), '--device', 'cpu'], 'has no coco and no VOCdevkit/VOC2012'),
+                               (['--data', str(tmp_path)], 'no CUDA device is available')):
+        monkeypatch.setattr('sys.argv', ['gpu_check', *arguments])
+        monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+        with pytest.raises(SystemExit):
+            gpu_check.main()
+        assert message in capsys.readouterr().err
+
+
+def test_every_task_has_its_config():
+    assert {f'{task}.py' for task in gpu_check.TASKS} == {
+        path.name for path in (packaged_configs() / 'overfit').glob('*.py')}
+
+
+@pytest.mark.parametrize('exit_code', [0, 1])
+def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
+    work_dir = tmp_path / 'mask_rcnn_r2n50_bfloat16'
+    commands = []
+
+    def run(arguments, log):
+        commands.append(arguments)
+        (work_dir / 'x' / 'vis_data').mkdir(parents=True, exist_ok=True)
+        rows = [dict(step=step, loss=loss, time=time, memory=step) for step, loss, time in
+                ((1, 8., 9.), (2, 4., .5), (3, 2., .25), (4, 1., .5))]
+        (work_dir / 'x' / 'vis_data' / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
+        (work_dir / 'x' / 'x.json').write_text(json.dumps({'coco/segm_mAP_50': 0.9}))
+        (work_dir / 'last_checkpoint').write_text('iter_4.pth')
+        (work_dir / 'mask_rcnn_r2n50.py').write_text('train_dataloader = dict(batch_size=4)\n')
+        return exit_code, 1.5, 'what it printed\nits last words\n'
+
+    monkeypatch.setattr(gpu_check, 'run', run)
+    args = SimpleNamespace(out=tmp_path, data=tmp_path, device='cuda', iterations=4)
+    row = gpu_check.run_task('mask_rcnn_r2n50', 'bfloat16', args, None)
+    if exit_code:
+        assert row == dict(task='mask_rcnn_r2n50', precision='bfloat16', train_seconds=1.5, error='its last words')
+        return
+    assert row['loss_first'] == 8 and row['loss_last'] == 1 and row['iterations'] == 4
+    assert row['images_per_second'] == 8 and row['peak_memory_mb'] == 4 and row['coco/segm_mAP_50'] == 0.9
+    assert '--amp' in commands[0] and 'train_cfg.max_iters=4' in commands[0] and 'iter_4.pth' in commands[1]
