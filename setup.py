@@ -75,6 +75,7 @@ CLS = CORE + ['onedl-mmpretrain>=1.3.6,<1.4', 'timm']
 # Everything that mmpose 1.3.2 needs but itself: its own requirements name chumpy, which builds on no current Python and
 # is not used here, so mmpose is installed with --no-deps (README.md, "Install").
 POSE = DET + ['json-tricks', 'munkres', 'xtcocotools>=1.14.3', 'scipy', 'matplotlib', 'pillow']
+ANALYSIS = ['grad-cam>=1.5.7,<2', 'matplotlib', 'scikit-learn', 'rich']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
 
 setup(
@@ -96,6 +97,7 @@ setup(
         'cls': CLS,
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
+        'analysis': ANALYSIS,
         'dev': ['pytest', 'ruff', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil',
                 'scikit-learn'],  # its digits are the data of tools/evidence.py
     },

@@ -1,0 +1,358 @@
+"""Class activation maps: that they find the object of generated images, for all three tasks, and every error."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+pytest.importorskip('pytorch_grad_cam')
+pytest.importorskip('mmpretrain')
+from res2net_mm import cam  # noqa: E402
+from res2net_mm.photos import find_photos, read_photo  # noqa: E402
+
+CLASSES = ('upright', 'level')  # stripes
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+data_preprocessor = dict(mean=[127.] * 3, std=[64.] * 3, num_classes=2)
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, strides=(1, 2, 1, 1), out_indices=(3, )),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=256, loss=dict(type='CrossEntropyLoss')))
+test_dataloader = dict(dataset=dict(
+    type='CustomDataset', metainfo=dict(classes=('upright', 'level')),
+    pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+"""
+PIPELINE = """
+test_dataloader = dict(dataset=dict(type='{}', metainfo=dict(classes=('upright', 'level')), pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(128, 96), keep_ratio=True),
+    dict(type='LoadAnnotations'), dict(type='{}')]))
+"""
+BACKBONE = "backbone=dict(type='res2net_mm.Res2Net', depth=26, base_channels=8)"
+SEGMENTOR = """
+default_scope = 'mmseg'
+model = dict(type='EncoderDecoder', BACKBONE,
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.] * 3, std=[64.] * 3, test_cfg=dict(size_divisor=32)),
+    decode_head=dict(type='FCNHead', in_channels=256, channels=8, num_classes=2, num_convs=1),
+    test_cfg=dict(mode='whole'))
+""" + PIPELINE.format('BaseSegDataset', 'PackSegInputs')
+PREPROCESSOR = "data_preprocessor=dict(type='DetDataPreprocessor', mean=[127.] * 3, std=[64.] * 3, pad_size_divisor=32)"
+FASTER_RCNN = """
+_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+default_scope = 'mmdet'
+model = dict(PREPROCESSOR, BACKBONE_,
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=16), rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(bbox_roi_extractor=dict(out_channels=16),
+                  bbox_head=dict(in_channels=16, fc_out_channels=16, num_classes=2)),
+    test_cfg=dict(rcnn=dict(score_thr=0.)))
+"""
+RETINANET = """
+_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
+default_scope = 'mmdet'
+model = dict(PREPROCESSOR, BACKBONE_,
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1, num_classes=2), test_cfg=dict(score_thr=0.))
+"""
+
+
+def draw(rng, label, size=96):
+    """Noise with a striped square, and a chequered one that tells nothing: the picture, and both as x, y, w, h."""
+    picture = rng.normal(110, 25, (size, size, 3))
+    sides = rng.integers(20, 36, 2).tolist()
+    left = int(rng.integers(2))  # which of the two is in the left half
+    boxes = []
+    for i, side in enumerate(sides):
+        x, y = (rng.integers(0, limit) for limit in (size // 2 - side, size - side))
+        boxes.append((int(x) + size // 2 * (i != left), int(y), side, side))
+        stripes = np.arange(side) // 4 % 2
+        pattern = stripes[:, None] ^ stripes if i else np.broadcast_to(stripes if label == 0 else stripes[:, None],
+                                                                       (side, side))
+        picture[boxes[i][1]:boxes[i][1] + side, boxes[i][0]:boxes[i][0] + side] = 20 + 210 * pattern[..., None]
+    return picture.clip(0, 255).astype(np.uint8), boxes
+
+
+def write_config(folder, text, name='model'):
+    backbone_ = "backbone=dict(_delete_=True, type='res2net_mm.Res2Net', depth=26, base_channels=8)"
+    text = text.replace('PREPROCESSOR', PREPROCESSOR).replace('BACKBONE_', backbone_).replace('BACKBONE', BACKBONE)
+    path = folder / f'{name}.py'
+    path.write_text(text)
+    return str(path)
+
+
+def build(config):
+    from res2net_mm import load_config
+    cfg = load_config(config)
+    init_default_scope(cfg.default_scope)
+    return MODELS.build(cfg.model)
+
+
+def saved(model, folder, name='model'):
+    torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')
+    return str(folder / f'{name}.pth')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A classifier that has learnt the stripes: its config and checkpoint."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = write_config(folder, CLASSIFIER)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = build(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        labels = rng.integers(2, size=16)
+        pictures = np.stack([draw(rng, label)[0] for label in labels])
+        batch = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127) / 64
+        loss = torch.nn.functional.cross_entropy(model(batch), torch.from_numpy(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return config, saved(model, folder)
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """20 pictures, and the file of their boxes."""
+    folder = tmp_path_factory.mktemp('photos')
+    rng = np.random.default_rng(1)
+    images, annotations = [], []
+    for i in range(20):
+        picture, boxes = draw(rng, i % 2)
+        cv2.imwrite(str(folder / f'{i:02d}.png'), picture)
+        images.append(dict(id=i, file_name=f'{i:02d}.png'))
+        annotations += [dict(image_id=i, category_id=category, bbox=box, area=box[2] * box[3])
+                        for category, box in zip((i % 2 + 1, 3), boxes)]
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate((*CLASSES, 'chequered'))]
+    boxes = folder / 'boxes.json'
+    boxes.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    return sorted(folder.glob('*.png')), boxes
+
+
+def measure(subject, photos):
+    """Means over the photos: the object's share of the picture, of the map's energy, and the distractor's of that."""
+    shares = []
+    for i, photo in enumerate(photos[0]):
+        seen = subject.see(photo)
+        heat, _ = subject.explain(seen, i % 2)
+        objects = cam.read_boxes(photos[1], [photo])[photo]
+        regions = [subject.region(photo, box.box) for box in objects]
+        shares.append([regions[0].mean(), *(cam.cover(heat, region)['energy'] for region in regions)])
+    return np.mean(shares, axis=0)
+
+
+def test_a_trained_classifier_looks_at_the_object(trained, photos, tmp_path):
+    subject = cam.Subject(*trained)
+    for i, photo in enumerate(photos[0]):
+        assert subject.explain(subject.see(photo))[1].label == i % 2
+    share, inside, in_distractor = measure(subject, photos)
+    assert inside >= 2 * share and inside >= 2 * in_distractor
+
+    # The net's shape alone does not do it.
+    share, inside, in_distractor = measure(cam.Subject(trained[0], saved(build(trained[0]), tmp_path)), photos)
+    assert inside < 1.5 * in_distractor
+
+
+def test_methods(trained, photos):
+    """All of them run; those that take the gradient's mean and those that do not agree where that is linear."""
+    seen = cam.Subject(*trained).see(photos[0][0])
+    with pytest.raises(ValueError, match='must be one of') as error:
+        cam.find_method('GradCam')
+    names = str(error.value).partition('one of ')[2].split(', ')
+    assert {'GradCAM', 'HiResCAM', 'LayerCAM', 'EigenCAM', 'ScoreCAM'} <= set(names)
+    maps = {}
+    for name in names:
+        maps[name], answer = cam.Subject(*trained, method=name).explain(seen)
+        assert maps[name].shape == (96, 96) and maps[name].min() >= 0 and maps[name].max() <= 1 and answer.label == 0
+    assert np.allclose(maps['GradCAM'], maps['HiResCAM'], atol=1e-4) and maps['GradCAM'].max() > .99
+
+
+def test_public_weights_of_a_classifier(trained, tmp_path, photos):
+    """As torchvision, timm and the authors name them: no prefix, and fc."""
+    state = torch.load(trained[1])['state_dict']
+    public = {key.partition('.')[2]: value for key, value in state.items()}
+    assert 'fc.weight' in public
+    torch.save(public, tmp_path / 'public.pth')
+    ours, theirs = (cam.Subject(trained[0], path) for path in (trained[1], str(tmp_path / 'public.pth')))
+    seen = ours.see(photos[0][0])
+    assert np.array_equal(ours.explain(seen)[0], theirs.explain(seen)[0])
+
+
+@pytest.mark.parametrize(('backbone', 'name'), [
+    (dict(type='res2net_mm.Res2Net', depth=26, base_channels=8), 'layer4.1'),
+    (dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, out_indices=(0, 2)), 'layer3.1'),
+    (dict(type='res2net_mm.DLA', base_width=4), 'level5'),
+    (dict(type='res2net_mm.BLRes2Net', base_width=4), 'layer4.2'),
+    (dict(type='mmpretrain.ResNet', depth=18), 'layer4.1'),
+    (dict(type='mmdet.ResNet', depth=18), 'layer4.1'),
+])
+def test_default_layer(backbone, name):
+    pytest.importorskip(backbone['type'].partition('.')[0])
+    model = torch.nn.Module()
+    model.backbone = MODELS.build(backbone)
+    model.eval()
+    assert cam.last_block(model, 'cpu') == f'backbone.{name}'
+
+
+def test_region_goes_the_way_of_the_photo(trained, tmp_path):
+    """Through a resize to half the size and a crop of the middle."""
+    text = CLASSIFIER.replace("dict(type='PackInputs')", "dict(type='Resize', scale=(60, 40)), "
+                              "dict(type='CenterCrop', crop_size=(40, 40)), dict(type='PackInputs')")
+    subject = cam.Subject(write_config(tmp_path, text), trained[1])
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.zeros((80, 120, 3), np.uint8))
+    expected = np.zeros((40, 40), bool)
+    expected[10:15, 20:30] = True  # x: 60 / 2 - 10, y: 20 / 2
+    assert np.array_equal(subject.region(photo, (60, 20, 20, 10)), expected)
+    assert subject.see(photo).picture.shape == (40, 40, 3)
+    assert not subject.region(photo, (0, 20, 20, 10)).any()  # cropped away
+
+
+def test_cover():
+    region = np.zeros((4, 4), bool)
+    region[:2, :2] = True
+    assert cam.cover(np.ones((4, 4)), region) == dict(energy=.25, covered=1)
+    assert cam.cover(np.eye(4), region) == dict(energy=.5, covered=.5)
+    assert cam.cover(np.zeros((4, 4)), region) == dict(energy=0, covered=0)
+
+
+def test_only_objects_that_all_models_found_count():
+    def record(size, **energy):
+        return dict(size=size, models={
+            name: dict(share_of_picture=.1, found=value is not None, energy=value, covered=1.)
+            for name, value in energy.items()})
+
+    summary = cam.summarise([record('small', a=.2, b=.4), record('small', a=None, b=.8)], ['a', 'b'])
+    assert summary['small']['objects'] == 1
+    assert summary['small']['models']['b']['energy'] == .4 and summary['small']['models']['a']['missed'] == 1
+    assert summary['large']['models']['a']['energy'] is None
+
+
+def test_boxes_leave_out_crowds_and_classes_that_occur_twice(tmp_path):
+    annotations = [dict(image_id=1, category_id=c, bbox=[0, 0, 40, 40], iscrowd=crowd)
+                   for c, crowd in ((1, 0), (2, 0), (2, 0), (3, 1))]
+    path = tmp_path / 'boxes.json'
+    path.write_text(json.dumps(dict(images=[dict(id=1, file_name='train/a.jpg')], annotations=annotations,
+                                    categories=[dict(id=i, name=f'c{i}') for i in (1, 2, 3)])))
+    photo = tmp_path / 'a.jpg'
+    boxes = cam.read_boxes(path, [photo, tmp_path / 'b.jpg'])
+    assert [box.category for box in boxes[photo]] == ['c1'] and list(boxes) == [photo]
+    assert boxes[photo][0].size == 'medium'
+
+
+def test_command(trained, photos, tmp_path, capsys):
+    files, boxes = photos
+    out = tmp_path / 'out'
+    cam.main([*trained, *map(str, files[:9]), '--compare', *trained, '--class', 'level', '--boxes', str(boxes),
+              '--target-layer', 'backbone.layer3.1', '--out', str(out)])
+    assert 'energy in box' in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ['cam.json', 'cam_001.png', 'cam_002.png', 'coverage.png']
+    sheet = cv2.imread(str(out / 'cam_001.png'))
+    assert sheet.shape[0] > 2 * sheet.shape[1]  # 8 rows of a photo and two maps
+    results = json.loads((out / 'cam.json').read_text())
+    assert results['models']['model (2)']['layer'] == 'backbone.layer3.1'
+    assert len(results['maps']) == 18 and {record['class_name'] for record in results['maps']} == {'level'}
+    both = results['coverage']['summary']['all']['models'].values()
+    assert results['coverage']['summary']['all']['objects'] == 9 and [*both][0] == [*both][1]
+
+
+@pytest.mark.parametrize('text', [FASTER_RCNN, RETINANET], ids=['two-stage', 'one-stage'])
+def test_detector(text, photos, tmp_path):
+    """The number that is explained is the detection's score, and its gradient comes from where the detection is."""
+    pytest.importorskip('mmdet')
+    config = write_config(tmp_path, text + PIPELINE.format('CocoDataset', 'PackDetInputs'))
+    subject = cam.Subject(config, saved(build(config), tmp_path))
+    assert subject.method.__name__ == 'HiResCAM' and subject.layer_name == 'backbone.layer4.1'
+    seen = subject.see(photos[0][0])
+    heat, answer = subject.explain(seen)
+    assert heat.shape == seen.picture.shape[:2] == (96, 96)
+    output = subject.task(seen.batch)[0]
+    assert answer.score == output.scores.max().item() == answer.target(output).item()
+    assert answer.label == output.labels[output.scores.argmax()] and answer.outline.any()
+    other = subject.explain(seen, 1 - answer.label)[1]
+    assert other.label == 1 - answer.label and other.score < answer.score
+    # Asked for the object in a box: the detection there.
+    rows, columns = np.nonzero(answer.outline)
+    assert subject.explain(seen, answer.label, answer.outline)[1].score == answer.score
+    nowhere = np.zeros((96, 96), bool)
+    nowhere[0, 0] = True
+    assert subject.explain(seen, answer.label, nowhere) == (None, None)
+
+
+def test_detection_target():
+    from mmengine.structures import InstanceData
+    boxes = torch.tensor([[0., 0, 10, 10], [1, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 10]])
+    output = InstanceData(bboxes=boxes, labels=torch.tensor([1, 1, 1, 0]),
+                          scores=torch.tensor([.3, .4, .9, .8], requires_grad=True))
+    assert cam.DetectionTarget(1, boxes[0])(output).item() == pytest.approx(.4)
+    assert cam.DetectionTarget(0, boxes[2])(output).item() == 0
+
+
+@pytest.mark.parametrize('channels', [2, 1])
+def test_segmentor(channels, photos, tmp_path):
+    pytest.importorskip('mmseg')
+    text = SEGMENTOR.replace('num_convs=1', 'num_convs=1, out_channels=1, threshold=.5') if channels == 1 else SEGMENTOR
+    config = write_config(tmp_path, text)
+    subject = cam.Subject(config, saved(build(config), tmp_path))
+    seen = subject.see(photos[0][0])
+    logits = subject.task(seen.batch)[0]
+    assert logits.shape == (2, 96, 96)
+    subject.model.decode_head.conv_seg.bias[-1] -= (logits[1] - logits[0]).median()  # half of the pixels are of class 1
+    logits = subject.task(seen.batch)[0]
+    mask = (logits.argmax(0) == 1).numpy()
+    heat, answer = subject.explain(seen)
+    assert answer.label == 1 and np.array_equal(answer.outline, mask) and answer.score == pytest.approx(mask.mean())
+    assert answer.target(logits).item() == pytest.approx(logits[1][torch.from_numpy(mask)].sum().item(), rel=1e-4)
+    assert heat.shape == (96, 96)
+    region = np.zeros((96, 96), bool)
+    region[:40] = True
+    assert np.array_equal(subject.explain(seen, 1, region)[1].outline, mask & region)
+
+
+def test_errors_name_the_argument(trained, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, checkpoint = trained
+    photo, boxes = str(photos[0][0]), str(photos[1])
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'text.jpg').write_text('no picture')
+    (tmp_path / 'cut.png').write_bytes(photos[0][0].read_bytes()[:2000])
+    (tmp_path / 'list.json').write_text('[1, 2]')
+    (tmp_path / 'others.json').write_text(boxes and photos[1].read_text().replace('upright', 'x').replace('level', 'y'))
+    pose = tmp_path / 'pose.py'
+    pose.write_text("default_scope = 'mmpose'\nmodel = dict()\n")
+    other = tmp_path / 'other.pth'
+    state = torch.load(checkpoint)['state_dict']
+    torch.save(dict(state_dict={key: value for key, value in state.items() if 'head' not in key}), other)
+
+    for arguments, message in (
+        ([config, checkpoint, 'empty'], "folder 'empty' has no photo in it"),
+        ([config, checkpoint, 'nothing.jpg'], "photo 'nothing.jpg' does not exist"),
+        ([config, checkpoint, 'text.jpg'], "photo 'text.jpg' is cut off or broken"),
+        ([config, checkpoint, 'cut.png'], "photo 'cut.png' is cut off"),
+        (['nothing.py', checkpoint, photo], "config 'nothing.py' does not exist"),
+        ([str(pose), checkpoint, photo], 'is one of mmpose; maps are made of models of mmpretrain, mmseg, mmdet'),
+        ([config, 'nothing.pth', photo], "checkpoint 'nothing.pth' does not exist"),
+        ([config, str(other), photo], f"checkpoint '{other}' does not fit config '{config}'"),
+        ([config, checkpoint, photo, '--target-layer', 'backbone.layer4.7'], 'near are backbone.layer4'),
+        ([config, checkpoint, photo, '--target-layer', 'head.fc'], 'does not return a map'),
+        ([config, checkpoint, photo, '--target-layer', 'head.loss_module'], 'runs 0 times'),
+        ([config, checkpoint, photo, '--method', 'CAM'], '--method CAM: must be one of'),
+        ([config, checkpoint, photo, '--class', 'uprite'], 'near are upright'),
+        ([config, checkpoint, photo, '--class', '2'], "--class 2: 'model' has no such class"),
+        ([config, checkpoint, photo, '--boxes', 'nothing.json'], "--boxes: 'nothing.json' does not exist"),
+        ([config, checkpoint, photo, '--boxes', 'list.json'], "--boxes: 'list.json' is not in COCO's format"),
+        ([config, checkpoint, photo, '--boxes', 'others.json'], 'are not those of the models (level, upright'),
+    ):
+        with pytest.raises(SystemExit) as error:
+            cam.main(arguments)
+        assert message in str(error.value), arguments
+
+
+def test_photos(tmp_path):
+    for name in ('b.PNG', 'a.jpg', 'notes.txt'):
+        cv2.imwrite(str(tmp_path / 'x.png'), np.zeros((2, 3, 3), np.uint8))
+        (tmp_path / 'x.png').rename(tmp_path / name)
+    assert [path.name for path in find_photos([tmp_path])] == ['a.jpg', 'b.PNG']
+    assert read_photo(tmp_path / 'b.PNG').shape == (2, 3, 3)
