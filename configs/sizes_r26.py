@@ -8,4 +8,5 @@ The paper has no such experiment. 1.97 M parameters; the multiply-adds of the tw
 _base_ = './_base_/sizes.py'
 
 model = dict(
-    backbone=dict(type='res2net_mm.Res2Net', arch='resnet50', depth=26, base_channels=24, out_indices=(3, )))
+    backbone=dict(type='res2net_mm.Res2Net', arch='resnet50', depth=26, base_channels=24, zero_init_residual=True,
+                  out_indices=(3, )))

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import paper, reproduce
 from .config import load_config, packaged_configs
-from .shapes import CLASSES, draw_background, draw_mask, paint
+from .shapes import CLASSES, draw_background, draw_mask
 
 TABLES = Path(__file__).with_name('evidence.yml')
 OBJECT_SIZES = (5, 40)  # side of an object's box before it is turned, in pixels of an image of 64 x 64
@@ -84,7 +84,7 @@ def write_digits(root):
 
 
 def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
-    """Write images of one shape each, on a cluttered background.
+    """Write images of one shape each, brighter than its background of changing colour.
 
     The size of the shape is drawn log-uniformly from ``OBJECT_SIZES``, a factor of 8; every class has as many images.
 
@@ -103,7 +103,8 @@ def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
             picture = draw_background(rng, image_size)
-            paint(rng, picture, draw_mask(rng, name, image_size, OBJECT_SIZES))
+            mask = draw_mask(rng, name, image_size, OBJECT_SIZES)
+            picture = 0.5 * picture + rng.uniform(60, 120) * mask[..., None]  # always brighter than what is around it
             write_image(root, split, name, index, np.clip(picture, 0, 255).astype(np.uint8))
 
 

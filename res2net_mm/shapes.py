@@ -51,6 +51,10 @@ def write_shapes(root, train=600, val=100, image_size=256, seed=0):
 def draw_image(rng, size):
     """One image, (size, size, 3) uint8 BGR, and its objects as (label, (size, size) uint8 mask of 0 and 1)."""
     picture = draw_background(rng, size)
+    for _ in range(rng.integers(3, 8)):  # clutter: lines that belong to nothing
+        start, end = rng.integers(0, size, (2, 2)).tolist()
+        cv2.line(picture, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4)))
+
     occupied, objects = np.zeros((size, size), np.uint8), []
     for _ in range(rng.integers(2, 7)):
         label = int(rng.integers(len(CLASSES)))
@@ -58,27 +62,18 @@ def draw_image(rng, size):
         if (occupied & mask).any():
             continue
         occupied |= cv2.dilate(mask, np.ones((5, 5), np.uint8))
-        paint(rng, picture, mask)
+        inside = mask.astype(bool)
+        background = picture[inside].mean(0)
+        colour = (background + rng.choice([-1, 1], 3) * rng.uniform(60, 120, 3)) % 255
+        picture[inside] = colour + rng.normal(0, 6, (int(inside.sum()), 3))
         objects.append((label, mask))
     return np.clip(picture, 0, 255).astype(np.uint8), objects
 
 
 def draw_background(rng, size):
-    """A cluttered background, (size, size, 3) floats."""
+    """A background of changing colour, (size, size, 3) floats."""
     coarse = rng.uniform(40, 215, (4, 4, 3)).astype(np.float32)
-    picture = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 6, (size, size, 3))
-    for _ in range(rng.integers(3, 8)):  # clutter: lines that belong to nothing
-        start, end = rng.integers(0, size, (2, 2)).tolist()
-        cv2.line(picture, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4)))
-    return picture
-
-
-def paint(rng, picture, mask):
-    """Give what is inside a mask one colour, unlike the background's; in place."""
-    inside = mask.astype(bool)
-    background = picture[inside].mean(0)
-    colour = (background + rng.choice([-1, 1], 3) * rng.uniform(60, 120, 3)) % 255
-    picture[inside] = colour + rng.normal(0, 6, (int(inside.sum()), 3))
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 6, (size, size, 3))
 
 
 def draw_mask(rng, shape, size, sizes=SIZES):

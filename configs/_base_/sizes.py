@@ -1,4 +1,4 @@
-"""One shape in a cluttered image of 64 x 64 pixels, of any size between 5 and 40 pixels: which of four shapes is it?
+"""One shape in an image of 64 x 64 pixels, of any size between 5 and 40 pixels: which of four shapes is it?
 
     python tools/evidence.py
 
@@ -20,4 +20,4 @@ data = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **data))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **data))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=7)
+train_cfg = dict(max_epochs=10)
