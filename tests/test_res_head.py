@@ -2,7 +2,7 @@
 import pytest
 import torch
 from conftest import randomise, relative_error
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import Res2Net, Res2SharedHead
 from res2net_mm.files import write_checkpoint
@@ -32,6 +32,7 @@ def test_keys_are_those_of_mmdets_shared_head():
     """So that a checkpoint of stage 4 fits both; the block's own names differ."""
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS as MMDET
+    init_default_scope('mmdet')
     theirs = MMDET.build(dict(type='ResLayer', depth=50)).state_dict()
     assert {key.split('.')[0] for key in theirs} == {key.split('.')[0] for key in Res2SharedHead().state_dict()}
 
