@@ -25,4 +25,4 @@ data = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **data))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **data))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=10)
+train_cfg = dict(max_epochs=16)
