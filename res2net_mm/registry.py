@@ -13,5 +13,4 @@ from mmengine.registry import Registry
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm', locations=['res2net_mm.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='res2net_mm', locations=['res2net_mm.hooks'])
 STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='res2net_mm', locations=['res2net_mm.strategy'])
-TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm',
-                      locations=['res2net_mm.data', 'res2net_mm.transforms'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm', locations=['res2net_mm.transforms'])

@@ -16,8 +16,9 @@ from test_cli import CONFIG, FAST, arguments, expect_failure
 
 from res2net_mm import cli
 from res2net_mm.config import load_config
-from res2net_mm.data import BadDataError, SkipBadSample, check_data, check_photos, file_defect, skip_bad_samples
+from res2net_mm.data import BadDataError, check_data, check_photos, file_defect, skip_bad_samples
 from res2net_mm.shapes import CLASSES, write_shapes
+from res2net_mm.transforms import SkipBadSample
 
 pytest.importorskip('mmdet')
 
