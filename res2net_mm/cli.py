@@ -102,11 +102,29 @@ def common_arguments(description):
     parser.add_argument('--data-root', metavar='DIR', help="take the data from DIR instead of the config's data_root")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
-    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+    device_argument(parser)
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
                         help='what started the processes of a distributed run (tools/dist_train.sh: pytorch)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
+
+
+def device_argument(parser):
+    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+
+
+def run_tool(run, args):
+    """Run what a tool does, on a device that it is given; what its arguments get wrong becomes a message."""
+    try:
+        run(args, torch_device(args.device))
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        fail(error)
+
+
+def console():
+    """A console for tables; where the output is no terminal, rich would take it for a narrow one."""
+    from rich.console import Console
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def fail(message):
@@ -114,20 +132,31 @@ def fail(message):
 
 
 def choose_device(name):
-    """Make mmengine use the named device (it takes the first that is visible)."""
-    if name is None:
-        return
-    kind, _, index = name.partition(':')
-    if kind not in ('cpu', 'cuda') or (index and not index.isdigit()):
-        fail(f'--device {name}: must be cpu, cuda or cuda:INDEX')
+    """Have mmengine use the named device as the first that is visible; mmengine.device must not be loaded yet."""
+    kind, index = split_device(name)
     if kind == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
     elif index:
         os.environ['CUDA_VISIBLE_DEVICES'] = index
     if kind == 'cuda':
-        import torch
-        if not torch.cuda.is_available():
-            fail(f'--device {name}: no such CUDA device; use --device cpu')
+        torch_device('cuda')
+
+
+def torch_device(name):
+    """The torch.device of ``--device``; without a name the GPU, if there is one."""
+    import torch
+    kind, index = split_device(name)
+    if kind == 'cuda' and not torch.cuda.device_count() > int(index or 0):
+        fail(f'--device {name}: no such CUDA device; use --device cpu')
+    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+
+
+def split_device(name):
+    """The kind and the index of ``--device``, both '' without a name."""
+    kind, colon, index = (name or '').partition(':')
+    if name and (kind not in ('cpu', 'cuda') or (colon and not (kind == 'cuda' and index.isdigit()))):
+        fail(f'--device {name}: must be cpu, cuda or cuda:INDEX')
+    return kind, index
 
 
 def read_config(args, setting=None):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from . import paper, reproduce
+from .cli import device_argument
 from .config import load_config, packaged_configs
 from .shapes import CLASSES, draw_background, draw_mask
 
@@ -28,7 +29,7 @@ def main(argv=None):
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of every config (3)')
     parser.add_argument('--schedule', choices=list(reproduce.SCHEDULES), default='full',
                         help='full: the configs as they are; short: a tenth; smoke: a few iterations (full)')
-    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+    device_argument(parser)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/evidence'), metavar='DIR',
                         help='where data and runs go (work_dirs/evidence)')
     parser.add_argument('--report', type=Path, default=Path('docs/results/evidence.md'), metavar='FILE.md',

@@ -5,14 +5,14 @@ import platform
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
 
 import torch
 
 from .config import load_config, packaged_configs
+from .machine import provenance
 
 TASKS = {  # config under configs/overfit: its data, and the metric that says whether it has learned the photos
     'faster_rcnn_r2n50': ('coco', 'coco/bbox_mAP_50'),
@@ -20,7 +20,8 @@ TASKS = {  # config under configs/overfit: its data, and the metric that says wh
     'deeplabv3plus_r2n50': ('VOCdevkit/VOC2012', 'mIoU'),
     'simplebaseline_r2n50': ('coco', 'gt_boxes/AP'),
 }
-PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation', 'mmpose', 'mmpretrain')
+PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdetection', 'mmsegmentation', 'mmpose',
+            'mmpretrain')
 
 
 def main():
@@ -40,8 +41,8 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.time()
     with open(args.out / 'gpu_check.log', 'w') as log:
-        report = dict(date=datetime.now(timezone.utc).isoformat(timespec='seconds'), command=' '.join(sys.argv[1:]),
-                      device=device_name(args.device), versions=versions(), tests=run_tests(log), runs=[])
+        report = dict(provenance(args.device), command=' '.join(sys.argv[1:]), versions=versions(),
+                      tests=run_tests(log), runs=[])
         for task in args.tasks:
             for amp in (None, 'bfloat16') if args.device == 'cuda' else (None, ):  # most CPUs emulate bfloat16
                 row = run_task(task, amp, args, log)
@@ -54,20 +55,13 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-def device_name(device):
-    return torch.cuda.get_device_name() if device == 'cuda' else f'{platform.processor() or platform.machine()} (CPU)'
-
-
 def versions():
-    """The versions of what matters, under the name of OpenMMLab's package or its OneDL fork."""
+    """The versions of what matters; OpenMMLab's packages are there under their names or those of the OneDL forks."""
     found = {'python': platform.python_version(), 'cuda': torch.version.cuda}
-    for package in PACKAGES:
-        for name in (package, f'onedl-{package}', 'onedl-mmdetection' if package == 'mmdet' else package):
-            try:
-                found[name] = version(name)
-                break
-            except ModuleNotFoundError:
-                continue
+    for installed in distributions():
+        name = installed.metadata['Name'] or ''
+        if name.replace('onedl-', '') in PACKAGES:
+            found[name] = installed.version
     return found
 
 

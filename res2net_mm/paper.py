@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from .cli import console
+
 TABLES = Path(__file__).with_name('tables.yml')
 ROLES = ('baseline', 'ours', 'gain')
 # What a line of the results file must have to be put beside the paper.
@@ -201,7 +203,6 @@ def text(number, digits, star='', sign=''):
 
 def print_comparison(table, results, kind):
     """Print a table's measured rows beside the paper's numbers."""
-    from rich.console import Console
     from rich.table import Table
     lines = compare(table, results)
     empty = [not any(column) for column in zip(*lines)] or [False] * len(HEADS)
@@ -212,9 +213,7 @@ def print_comparison(table, results, kind):
     for i, line in enumerate(lines):
         last_of_row = i + 1 == len(lines) or lines[i + 1][:2] != line[:2]
         shown.add_row(*(cell for cell, skip in zip(line, empty) if not skip), end_section=last_of_row)
-    # Where the output is no terminal, rich takes it for a narrow one.
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(shown, table['note'].strip(), caution(kind), sep='\n', markup=False, highlight=False)
+    console().print(shown, table['note'].strip(), caution(kind), sep='\n', markup=False, highlight=False)
 
 
 def markdown(tables, results):

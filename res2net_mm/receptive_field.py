@@ -22,7 +22,6 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
-from mmengine.device import get_device
 from mmengine.model import initialize
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
@@ -31,7 +30,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from .checkpoint import CLASSIFIER, find_prefix, unwrap
-from .cli import choose_device, fail
+from .cli import device_argument, run_tool
 from .models.base import DEFAULT_INIT
 from .photos import find_photos, read_photo
 
@@ -302,16 +301,11 @@ def main(argv=None):
     parser.add_argument('--seed', type=int, default=0, help='of weights, noise and signs (0)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/receptive_field'), metavar='DIR',
                         help='where results go (work_dirs/receptive_field)')
-    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
-    args = parser.parse_args(argv)
-    choose_device(args.device)
-    try:
-        run(args)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        fail(error)
+    device_argument(parser)
+    run_tool(run, parser.parse_args(argv))
 
 
-def run(args):
+def run(args, device):
     if args.size < 32 or args.size % 32:
         raise ValueError(f'--size {args.size}: must be a positive multiple of 32')
     if args.inputs < 1:
@@ -319,7 +313,6 @@ def run(args):
     wrong = [given for given in args.config if len(given) > 2]
     if wrong:
         raise ValueError(f'--config takes a config and at most one checkpoint, not {" ".join(wrong[0])}')
-    device = get_device()
     torch.manual_seed(args.seed)
     photos = find_photos(args.images) if args.images else []
     inputs = photo_inputs(photos, args.size) if photos else torch.randn(args.inputs, 3, args.size, args.size)

@@ -8,31 +8,20 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 
 from mmengine.config import Config
 
 from . import paper
-from .cli import common_arguments, fail, move_data_root
+from .cli import common_arguments, device_argument, fail, move_data_root
 from .config import load_config, packaged_configs
+from .machine import now, provenance
 from .schedules import SCHEDULES, derived_config, difference, from_scratch
-from .version import __version__
 
 USAGE = """Train and test the rows of a table of the paper, and put what was measured beside its numbers.
 
 Without TABLE: list the tables and their rows. What is finished is not run again, and what was interrupted goes on from
 its last checkpoint: repeat the command. Every finished test adds one line to the results file."""
-
-# The versions and the device, asked in a process of its own, so that this one holds no memory of a GPU.
-PROBE = """
-import json, sys, torch
-wanted, gpu = sys.argv[1], torch.cuda.is_available() and not sys.argv[1].startswith('cpu')
-index = int(wanted.partition(':')[2] or 0)
-print(json.dumps([torch.__version__, torch.cuda.get_device_name(index) if gpu else None]))
-"""
-
 
 class RowError(Exception):
     """Why a row could not be reproduced."""
@@ -71,7 +60,7 @@ def parse(argv):
     parser.add_argument('--schedule', choices=list(SCHEDULES), default='full',
                         help='full: the config as it is; short: a tenth; smoke: a few iterations (full)')
     parser.add_argument('--from-scratch', action='store_true', help='random weights, nothing frozen')
-    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+    device_argument(parser)
     parser.add_argument('--gpus', type=int, default=1, metavar='N',
                         help='GPUs, or with --device cpu processes, per run (1)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
@@ -258,7 +247,7 @@ def train(row, run, args):
     if run.changes:
         run_config(run).write_text(derived_config(
             run.config, run.changes, f'{run.config.name}, schedule {args.schedule}: written by tools/reproduce.py.'))
-    attempt = dict(machine(args.device, args.gpus), seconds=0.0, finished=False)
+    attempt = dict(provenance(args.device), devices=args.gpus, seconds=0.0, finished=False)
     started = time.monotonic()
     try:
         code = execute(command)
@@ -284,7 +273,7 @@ def test(table, row, run, setting, args):
         return None
     if not pointer.is_file():
         raise RowError(f'the training left no {pointer}')
-    here, started = machine(args.device, args.gpus), time.monotonic()
+    here, started = dict(provenance(args.device), devices=args.gpus), time.monotonic()
     code = execute(command)
     if code:
         raise RowError(f'tools/test.py ended with exit code {code}; it said why above')
@@ -344,45 +333,3 @@ def execute(command):
 
 def full_name(row):
     return f'{row["table"]}/{row["name"]}'
-
-
-def now():
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')
-
-
-def machine(device, devices):
-    """What a run is of: code, device, date."""
-    torch_version, device_name = probe(device or '')
-    return dict(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name,
-                devices=devices)
-
-
-@lru_cache(maxsize=None)
-def probe(device):
-    output = subprocess.run([sys.executable, '-c', PROBE, device], capture_output=True, text=True, check=True).stdout
-    torch_version, gpu = json.loads(output.splitlines()[-1])
-    return torch_version, gpu or cpu_name()
-
-
-def cpu_name():
-    import platform
-    info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in (info.read_text().splitlines() if info.is_file() else [])
-             if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def commit():
-    """The package's commit, 'COMMIT dirty' if there are changes that it does not have, None outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
-
-    def git(*arguments):
-        command = ['git', '-C', str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
-            return None  # installed somewhere inside another project
-        return git('rev-parse', 'HEAD') + (' dirty' if git('status', '--porcelain', '--untracked-files=no') else '')
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 pytest.importorskip('pytorch_grad_cam')
 pytest.importorskip('mmpretrain')
-from res2net_mm import cam  # noqa: E402
+from res2net_mm import cam, coverage, explain  # noqa: E402
 from res2net_mm.photos import find_photos, read_photo  # noqa: E402
 
 CLASSES = ('upright', 'level')  # stripes
@@ -137,34 +137,34 @@ def measure(subject, photos):
     for i, photo in enumerate(photos[0]):
         seen = subject.see(photo)
         heat, _ = subject.explain(seen, i % 2)
-        objects = cam.read_boxes(photos[1], [photo])[photo]
+        objects = coverage.read_boxes(photos[1], [photo])[photo]
         regions = [subject.region(photo, box.box) for box in objects]
-        shares.append([regions[0].mean(), *(cam.cover(heat, region)['energy'] for region in regions)])
+        shares.append([regions[0].mean(), *(coverage.cover(heat, region)['energy'] for region in regions)])
     return np.mean(shares, axis=0)
 
 
 def test_a_trained_classifier_looks_at_the_object(trained, photos, tmp_path):
-    subject = cam.Subject(*trained)
+    subject = explain.Subject(*trained)
     for i, photo in enumerate(photos[0]):
         assert subject.explain(subject.see(photo))[1].label == i % 2
     share, inside, in_distractor = measure(subject, photos)
     assert inside >= 2 * share and inside >= 2 * in_distractor
 
     # The net's shape alone does not do it.
-    share, inside, in_distractor = measure(cam.Subject(trained[0], saved(build(trained[0]), tmp_path)), photos)
+    share, inside, in_distractor = measure(explain.Subject(trained[0], saved(build(trained[0]), tmp_path)), photos)
     assert inside < 1.5 * in_distractor
 
 
 def test_methods(trained, photos):
     """All of them run; those that take the gradient's mean and those that do not agree where that is linear."""
-    seen = cam.Subject(*trained).see(photos[0][0])
+    seen = explain.Subject(*trained).see(photos[0][0])
     with pytest.raises(ValueError, match='must be one of') as error:
-        cam.find_method('GradCam')
+        explain.find_method('GradCam')
     names = str(error.value).partition('one of ')[2].split(', ')
     assert {'GradCAM', 'HiResCAM', 'LayerCAM', 'EigenCAM', 'ScoreCAM'} <= set(names)
     maps = {}
     for name in names:
-        maps[name], answer = cam.Subject(*trained, method=name).explain(seen)
+        maps[name], answer = explain.Subject(*trained, method=name).explain(seen)
         assert maps[name].shape == (96, 96) and maps[name].min() >= 0 and maps[name].max() <= 1 and answer.label == 0
     assert np.allclose(maps['GradCAM'], maps['HiResCAM'], atol=1e-4) and maps['GradCAM'].max() > .99
 
@@ -175,7 +175,7 @@ def test_public_weights_of_a_classifier(trained, tmp_path, photos):
     public = {key.partition('.')[2]: value for key, value in state.items()}
     assert 'fc.weight' in public
     torch.save(public, tmp_path / 'public.pth')
-    ours, theirs = (cam.Subject(trained[0], path) for path in (trained[1], str(tmp_path / 'public.pth')))
+    ours, theirs = (explain.Subject(trained[0], path) for path in (trained[1], str(tmp_path / 'public.pth')))
     seen = ours.see(photos[0][0])
     assert np.array_equal(ours.explain(seen)[0], theirs.explain(seen)[0])
 
@@ -193,14 +193,14 @@ def test_default_layer(backbone, name):
     model = torch.nn.Module()
     model.backbone = MODELS.build(backbone)
     model.eval()
-    assert cam.last_block(model, 'cpu') == f'backbone.{name}'
+    assert explain.last_block(model, 'cpu') == f'backbone.{name}'
 
 
 def test_region_goes_the_way_of_the_photo(trained, tmp_path):
     """Through a resize to half the size and a crop of the middle."""
     text = CLASSIFIER.replace("dict(type='PackInputs')", "dict(type='Resize', scale=(60, 40)), "
                               "dict(type='CenterCrop', crop_size=(40, 40)), dict(type='PackInputs')")
-    subject = cam.Subject(write_config(tmp_path, text), trained[1])
+    subject = explain.Subject(write_config(tmp_path, text), trained[1])
     photo = tmp_path / 'photo.png'
     cv2.imwrite(str(photo), np.zeros((80, 120, 3), np.uint8))
     expected = np.zeros((40, 40), bool)
@@ -213,9 +213,9 @@ def test_region_goes_the_way_of_the_photo(trained, tmp_path):
 def test_cover():
     region = np.zeros((4, 4), bool)
     region[:2, :2] = True
-    assert cam.cover(np.ones((4, 4)), region) == dict(energy=.25, covered=1)
-    assert cam.cover(np.eye(4), region) == dict(energy=.5, covered=.5)
-    assert cam.cover(np.zeros((4, 4)), region) == dict(energy=0, covered=0)
+    assert coverage.cover(np.ones((4, 4)), region) == dict(energy=.25, covered=1)
+    assert coverage.cover(np.eye(4), region) == dict(energy=.5, covered=.5)
+    assert coverage.cover(np.zeros((4, 4)), region) == dict(energy=0, covered=0)
 
 
 def test_only_objects_that_all_models_found_count():
@@ -224,7 +224,7 @@ def test_only_objects_that_all_models_found_count():
             name: dict(share_of_picture=.1, found=value is not None, energy=value, covered=1.)
             for name, value in energy.items()})
 
-    summary = cam.summarise([record('small', a=.2, b=.4), record('small', a=None, b=.8)], ['a', 'b'])
+    summary = coverage.summarise([record('small', a=.2, b=.4), record('small', a=None, b=.8)], ['a', 'b'])
     assert summary['small']['objects'] == 1
     assert summary['small']['models']['b']['energy'] == .4 and summary['small']['models']['a']['missed'] == 1
     assert summary['large']['models']['a']['energy'] is None
@@ -237,7 +237,7 @@ def test_boxes_leave_out_crowds_and_classes_that_occur_twice(tmp_path):
     path.write_text(json.dumps(dict(images=[dict(id=1, file_name='train/a.jpg')], annotations=annotations,
                                     categories=[dict(id=i, name=f'c{i}') for i in (1, 2, 3)])))
     photo = tmp_path / 'a.jpg'
-    boxes = cam.read_boxes(path, [photo, tmp_path / 'b.jpg'])
+    boxes = coverage.read_boxes(path, [photo, tmp_path / 'b.jpg'])
     assert [box.category for box in boxes[photo]] == ['c1'] and list(boxes) == [photo]
     assert boxes[photo][0].size == 'medium'
 
@@ -263,7 +263,7 @@ def test_detector(text, photos, tmp_path):
     """The number that is explained is the detection's score, and its gradient comes from where the detection is."""
     pytest.importorskip('mmdet')
     config = write_config(tmp_path, text + PIPELINE.format('CocoDataset', 'PackDetInputs'))
-    subject = cam.Subject(config, saved(build(config), tmp_path))
+    subject = explain.Subject(config, saved(build(config), tmp_path))
     assert subject.method.__name__ == 'HiResCAM' and subject.layer_name == 'backbone.layer4.1'
     seen = subject.see(photos[0][0])
     heat, answer = subject.explain(seen)
@@ -286,8 +286,8 @@ def test_detection_target():
     boxes = torch.tensor([[0., 0, 10, 10], [1, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 10]])
     output = InstanceData(bboxes=boxes, labels=torch.tensor([1, 1, 1, 0]),
                           scores=torch.tensor([.3, .4, .9, .8], requires_grad=True))
-    assert cam.DetectionTarget(1, boxes[0])(output).item() == pytest.approx(.4)
-    assert cam.DetectionTarget(0, boxes[2])(output).item() == 0
+    assert explain.DetectionTarget(1, boxes[0])(output).item() == pytest.approx(.4)
+    assert explain.DetectionTarget(0, boxes[2])(output).item() == 0
 
 
 @pytest.mark.parametrize('channels', [2, 1])
@@ -295,7 +295,7 @@ def test_segmentor(channels, photos, tmp_path):
     pytest.importorskip('mmseg')
     text = SEGMENTOR.replace('num_convs=1', 'num_convs=1, out_channels=1, threshold=.5') if channels == 1 else SEGMENTOR
     config = write_config(tmp_path, text)
-    subject = cam.Subject(config, saved(build(config), tmp_path))
+    subject = explain.Subject(config, saved(build(config), tmp_path))
     seen = subject.see(photos[0][0])
     logits = subject.task(seen.batch)[0]
     assert logits.shape == (2, 96, 96)

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from test_cli import expect_failure
 from torch.utils.flop_counter import FlopCounterMode
 
-from res2net_mm import cli, complexity, evidence, load_config, paper
+from res2net_mm import cli, complexity, evidence, load_config, machine, paper
 from res2net_mm.data import BadDataError, check_data
 from res2net_mm.weights import SCHEME, WEIGHTS, file_name
 
@@ -491,7 +491,7 @@ def test_one_run_for_real(tmp_path, monkeypatch):
 
     real = subprocess.call
     monkeypatch.setattr(subprocess, 'call', play)
-    monkeypatch.setattr(evidence.reproduce, 'probe', lambda device: ('2.0', 'a processor'))
+    monkeypatch.setattr(machine, 'probe', lambda device: ('2.0', 'a processor'))
     argv = ['--seeds', '2', '--schedule', 'smoke', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--report',
             str(tmp_path / 'docs' / 'evidence.md')]
     evidence.main(argv)

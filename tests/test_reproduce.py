@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from res2net_mm import load_config, paper, reproduce
+from res2net_mm import load_config, machine, paper, reproduce
 from res2net_mm.schedules import derived_config, difference, from_scratch, short, smoke
 from res2net_mm.shapes import write_shapes
 
@@ -223,7 +223,7 @@ def played(folder, monkeypatch):
     played = Played()
     played.commands = commands
     monkeypatch.setattr(subprocess, 'call', play)
-    monkeypatch.setattr(reproduce, 'probe', lambda device: ('2.0', 'a processor'))
+    monkeypatch.setattr(machine, 'probe', lambda device: ('2.0', 'a processor'))
     return played
 
 
