@@ -82,12 +82,12 @@ CIFAR = (
 
 
 class Classifier(nn.Module):
-    """Average pooling and a linear layer on the last output of a backbone."""
+    """Average pooling and a linear layer on the last output of a backbone, which has so many channels."""
 
-    def __init__(self, backbone, classes):
+    def __init__(self, backbone, channels, classes):
         super().__init__()
         self.backbone = backbone
-        self.fc = nn.Linear(backbone.out_channels[-1], classes)
+        self.fc = nn.Linear(channels, classes)
 
     def forward(self, x):
         """(n, 3, h, w) -> (n, classes)."""
@@ -108,7 +108,8 @@ def count(backbone, image_size=224, classes=1000, norms=True):
         tuple[int, int]: Parameters and multiply-adds.
     """
     with torch.device('meta'):
-        model = Classifier(MODELS.build(backbone), classes).eval()
+        backbone = MODELS.build(backbone)
+        model = Classifier(backbone, backbone.out_channels[-1], classes).eval()
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, 3, image_size, image_size))
     params = sum(p.numel() for name, p in model.named_parameters()

@@ -32,6 +32,7 @@ from torch.nn.modules.conv import _ConvNd
 from .checkpoint import CLASSIFIER, find_prefix, unwrap
 from .cli import device_argument, run_tool
 from .models.base import DEFAULT_INIT
+from .models.presets import build_preset
 from .photos import find_photos, read_photo
 
 SHARES = (0.5, 0.9, 0.95)  # of the energy, whose radii are reported
@@ -220,15 +221,6 @@ def calibrate(backbone, inputs):
     backbone.eval()
 
 
-def build_preset(arch):
-    """Build a backbone with random weights from the name of a preset of ``Res2Net`` or ``DLA``."""
-    from .models import DLA, Res2Net, dla, res2net
-    presets = {**dict.fromkeys((*res2net.ARCHS, *res2net.ALIASES), Res2Net), **dict.fromkeys(dla.ARCHS, DLA)}
-    if arch not in presets:
-        raise ValueError(f"ARCH '{arch}' must be one of {', '.join(presets)}")
-    return random_weights(presets[arch](arch))
-
-
 def random_weights(backbone):
     initialize(backbone, DEFAULT_INIT)  # as init_weights does, without a line in the log for every weight
     return backbone
@@ -317,7 +309,7 @@ def run(args, device):
     photos = find_photos(args.images) if args.images else []
     inputs = photo_inputs(photos, args.size) if photos else torch.randn(args.inputs, 3, args.size, args.size)
     archs = args.archs or ([] if args.config else ['resnet50', 'res2net50_26w4s'])
-    models = [(arch, build_preset, [arch]) for arch in archs]
+    models = [(arch, lambda name: random_weights(build_preset(name)), [arch]) for arch in archs]
     models += [(Path(given[0].rpartition('::')[2]).stem, build_from_config, given) for given in args.config]
 
     args.out.mkdir(parents=True, exist_ok=True)
