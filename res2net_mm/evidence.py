@@ -16,7 +16,7 @@ import numpy as np
 from . import paper, reproduce
 from .cli import device_argument
 from .config import load_config, packaged_configs
-from .shapes import CLASSES, draw_background, draw_mask
+from .shapes import CLASSES, describe, draw_background, draw_mask, write_annotations
 
 TABLES = Path(__file__).with_name('evidence.yml')
 OBJECT_SIZES = (5, 40)  # side of an object's box before it is turned, in pixels of an image of 64 x 64
@@ -88,6 +88,7 @@ def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
     """Write images of one shape each, brighter than its background of changing colour.
 
     The size of the shape is drawn log-uniformly from ``OBJECT_SIZES``, a factor of 8; every class has as many images.
+    Boxes and outlines are in ``annotations/train.json`` and ``val.json``, in COCO's format, for ``tools/cam.py``.
 
     Args:
         root (str | Path): Where to write.
@@ -101,18 +102,24 @@ def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
                          'fit')
     for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
         rng = np.random.default_rng(split_seed)
+        images, annotations = [], []
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
             picture = draw_background(rng, image_size)
             mask = draw_mask(rng, name, image_size, OBJECT_SIZES)
             picture = 0.5 * picture + rng.uniform(60, 120) * mask[..., None]  # always brighter than what is around it
-            write_image(root, split, name, index, np.clip(picture, 0, 255).astype(np.uint8))
+            file = write_image(root, split, name, index, np.clip(picture, 0, 255).astype(np.uint8))
+            images.append(dict(id=index, file_name=file.name, width=image_size, height=image_size))
+            annotations.append(describe(index, CLASSES.index(name), mask))
+        write_annotations(Path(root) / 'annotations' / f'{split}.json', images, annotations)
 
 
 def write_image(root, split, name, index, picture):
     folder = Path(root) / split / name
     folder.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / f'{index:05d}.png'), picture)
+    file = folder / f'{index:05d}.png'
+    cv2.imwrite(str(file), picture)
+    return file
 
 
 DATA = {'digits': write_digits, 'sizes': write_sizes}
@@ -189,9 +196,11 @@ def report(experiments, args):
     for row, _, ours in experiments:
         if row['twin']:
             twin, theirs = found[row['table'], row['twin']]
+            gain = mean(ours) - mean(theirs)
             error = sqrt(stdev(ours)**2 / len(ours) + stdev(theirs)**2 / len(theirs))
-            gains.append(f'* {row["title"]}: {row["model"]} minus {twin} is {mean(ours) - mean(theirs):+.2f}, with a '
-                         f'standard error of {error:.2f}.')
+            reading = ': no difference can be told from chance' if abs(gain) < 2 * error else ''
+            gains.append(f'* {row["title"]}: {row["model"]} minus {twin} is {gain:+.2f}, with a standard error of '
+                         f'{error:.2f}{reading}.')
     runs = [run for _, runs, _ in experiments for run in runs]
     seconds = sum(run['train']['seconds'] + run['test']['seconds'] for run in runs)
     devices = sorted({f'{run["train"]["device"]}, PyTorch {run["train"]["torch"]}, commit {run["train"]["commit"]}'

@@ -26,26 +26,32 @@ def write_shapes(root, train=600, val=100, image_size=256, seed=0):
     if image_size < 192:
         raise ValueError(f'image_size={image_size} must be at least 192, or objects of {SIZES[1]} pixels do not fit')
     root = Path(root)
-    (root / 'annotations').mkdir(parents=True, exist_ok=True)
     for split, count, split_seed in (('train2017', train, 2 * seed), ('val2017', val, 2 * seed + 1)):
         rng = np.random.default_rng(split_seed)
-        (root / split).mkdir(exist_ok=True)
+        (root / split).mkdir(parents=True, exist_ok=True)
         images, annotations = [], []
         for image_id in range(1, count + 1):
             picture, objects = draw_image(rng, image_size)
             name = f'{image_id:06d}.png'
             cv2.imwrite(str(root / split / name), picture)
             images.append(dict(id=image_id, file_name=name, width=image_size, height=image_size))
-            for label, mask in objects:
-                x, y, w, h = cv2.boundingRect(mask)
-                contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-                annotations.append(
-                    dict(id=len(annotations) + 1, image_id=image_id, category_id=label + 1, bbox=[x, y, w, h],
-                         area=int(mask.sum()), iscrowd=0,
-                         segmentation=[c.ravel().tolist() for c in contours if len(c) > 2]))
-        categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-        (root / 'annotations' / f'instances_{split}.json').write_text(
-            json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+            annotations += [describe(image_id, label, mask) for label, mask in objects]
+        write_annotations(root / 'annotations' / f'instances_{split}.json', images, annotations)
+
+
+def describe(image_id, label, mask):
+    """An object of an image in COCO's format."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return dict(image_id=image_id, category_id=label + 1, bbox=list(cv2.boundingRect(mask)), area=int(mask.sum()),
+                iscrowd=0, segmentation=[c.ravel().tolist() for c in contours if len(c) > 2])
+
+
+def write_annotations(path, images, annotations):
+    """Write a file of COCO's format."""
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
+    annotations = [dict(id=i + 1, **annotation) for i, annotation in enumerate(annotations)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
 
 def draw_image(rng, size):

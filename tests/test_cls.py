@@ -1,5 +1,6 @@
 """Classification: what the configs say, the paper's parameters, public weights, small sets of images, bad input."""
 import ast
+import json
 import pickle
 import re
 import subprocess
@@ -424,6 +425,13 @@ def test_sizes(tmp_path):
     assert {path.name: len(list(path.iterdir())) for path in (tmp_path / 'a' / 'train').iterdir()} == dict(
         cross=3, disc=3, square=3, triangle=3)
     assert not any(np.array_equal(first[i], first[j]) for i in range(20) for j in range(i))
+    annotated = json.loads((tmp_path / 'a' / 'annotations' / 'val.json').read_text())
+    assert len(annotated['annotations']) == len(annotated['images']) == 8
+    for image, annotation in zip(annotated['images'], annotated['annotations']):
+        name = annotated['categories'][annotation['category_id'] - 1]['name']
+        picture = cv2.imread(str(tmp_path / 'a' / 'val' / name / image['file_name']))
+        x, y, w, h = annotation['bbox']
+        assert picture[y:y + h, x:x + w].mean() > picture.mean() + 10  # the shape is brighter than what is around it
     with pytest.raises(ValueError, match='image_size=63'):
         evidence.write_sizes(tmp_path, image_size=63)
 
