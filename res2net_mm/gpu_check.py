@@ -1,4 +1,4 @@
-"""What ``tools/gpu_check.sh`` does: the CUDA tests, then every task trained and tested on a few photos, all noted."""
+"""What ``tools/gpu_check.sh`` does: the CUDA tests, running times, then every task on a few photos, all noted."""
 import argparse
 import json
 import platform
@@ -42,7 +42,7 @@ def main():
     started = time.time()
     with open(args.out / 'gpu_check.log', 'w') as log:
         report = dict(provenance(args.device), command=' '.join(sys.argv[1:]), versions=versions(),
-                      tests=run_tests(log), runs=[])
+                      tests=run_tests(log), speed=run_benchmark(args, log), runs=[])
         for task in args.tasks:
             for amp in (None, 'bfloat16') if args.device == 'cuda' else (None, ):  # most CPUs emulate bfloat16
                 row = run_task(task, amp, args, log)
@@ -51,8 +51,8 @@ def main():
                 (args.out / 'gpu_check.json').write_text(json.dumps(report, indent=2) + '\n')
                 print(json.dumps(row), flush=True)
     print(f'{report["seconds"]} s; {args.out / "gpu_check.json"}')
-    failed = report['tests']['exit_code'] or any('error' in row for row in report['runs'])
-    sys.exit(1 if failed else 0)
+    parts = [report['tests'], report['speed'], *report['runs']]
+    sys.exit(1 if any(part.get('exit_code') or 'error' in part for part in parts) else 0)
 
 
 def versions():
@@ -71,6 +71,16 @@ def run_tests(log):
     return dict(exit_code=code, seconds=seconds, summary=output.strip().splitlines()[-1] if output.strip() else '')
 
 
+def run_benchmark(args, log):
+    """Time the models of Table 3, in bfloat16 on a GPU; results go to ``benchmark`` in the output folder."""
+    settings = ['--dtype', 'bfloat16', '--channels-last', '--batch-sizes', '1', '32', '256']
+    if args.device == 'cpu':  # only whether it runs
+        settings = ['--batch-sizes', '1', '--image-size', '64', '--rounds', '2']
+    tool, out = packaged_configs().parent / 'tools' / 'benchmark.py', args.out / 'benchmark'
+    code, seconds, _ = run([str(tool), *settings, '--device', args.device, '--out', str(out)], log)
+    return dict(exit_code=code, seconds=seconds)
+
+
 def run_task(task, amp, args, log):
     """Train and test one config.
 
@@ -87,7 +97,7 @@ def run_task(task, amp, args, log):
         options = ['--cfg-options', f'train_cfg.max_iters={args.iterations}',
                    f'train_cfg.val_interval={args.iterations}', f'default_hooks.checkpoint.interval={args.iterations}',
                    'default_hooks.logger.interval=1']
-    tools = config.parents[2] / 'tools'
+    tools = packaged_configs().parent / 'tools'
     row = dict(task=task, precision=amp or 'float32')
     train = [str(tools / 'train.py'), str(config), *common, *(['--amp', amp] if amp else []), *options]
     code, row['train_seconds'], output = run(train, log)

@@ -1,5 +1,6 @@
 """The GPU check's arguments, and what it makes of a run; the check itself is `tools/gpu_check.sh --device cpu`."""
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -48,3 +49,15 @@ def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
     assert row['loss_first'] == 8 and row['loss_last'] == 1 and row['iterations'] == 4
     assert row['images_per_second'] == 8 and row['peak_memory_mb'] == 4 and row['coco/segm_mAP_50'] == 0.9
     assert '--amp' in commands[0] and 'train_cfg.max_iters=4' in commands[0] and 'iter_4.pth' in commands[1]
+
+
+def test_the_benchmark_runs_on_the_device(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: commands.append(arguments) or (3, 1.5, ''))
+    for device in ('cuda', 'cpu'):
+        args = SimpleNamespace(out=tmp_path, device=device)
+        assert gpu_check.run_benchmark(args, None) == dict(exit_code=3, seconds=1.5)
+    gpu, cpu = commands
+    assert 'bfloat16' in gpu and gpu[-4:] == ['--device', 'cuda', '--out', str(tmp_path / 'benchmark')]
+    assert 'bfloat16' not in cpu and 'cpu' in cpu
+    assert all(Path(command[0]).is_file() for command in commands)

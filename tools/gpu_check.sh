@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Check the whole stack on one GPU: the CUDA tests, then every task trained and tested on a few photos, with and without mixed
-# precision. Under 9 minutes on a current GPU; results in OUT/gpu_check.json and OUT/gpu_check.log.
+# Check the whole stack on one GPU: the CUDA tests, the running times of Table 3's models, then every task trained and tested on a
+# few photos, with and without mixed precision. Sized for 10 minutes of a current GPU; results in OUT/gpu_check.json and gpu_check.log,
+# and in OUT/benchmark.
 #
 #   tools/gpu_check.sh --data DIR [--out OUT] [--device cpu --iterations 2]     DIR has coco/ and VOCdevkit/VOC2012/
 #
