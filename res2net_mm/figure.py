@@ -7,8 +7,8 @@ from . import paper
 def draw(name, table, results, kind, folder):
     """Draw the series of a table: its second column against its first, a line for each.
 
-    A point is the mean of its seeds, and of several seeds it has their standard deviation as whiskers. Results of other
-    settings, data or options are in panels of their own.
+    A point is the mean of its seeds, and has their standard deviation as whiskers if there are several; beside it
+    stands what its row changes. Results of other settings, data or options are in panels of their own.
 
     Args:
         name (str): Name of the table.
@@ -31,12 +31,15 @@ def draw(name, table, results, kind, folder):
     for axis, (title, lines) in zip(axes[0], shown.items()):
         for number, (series, points) in enumerate(lines.items()):
             colour = f'C{number}'
-            axis.plot([place for place, _ in points], [mean(heights) for _, heights in points], 'o-', color=colour,
+            axis.plot([place for place, *_ in points], [mean(heights) for _, heights, _ in points], 'o-', color=colour,
                       label=series)
-            for place, heights in points:
+            for place, heights, label in points:
+                axis.annotate(label, (place, mean(heights)), (5, -10), textcoords='offset points', color=colour,
+                              fontsize='small')
                 if len(heights) > 1:
                     axis.errorbar(place, mean(heights), stdev(heights), capsize=4, color=colour)
         axis.set(xlabel=x['label'], ylabel=y['label'], title=title if len(shown) > 1 else '')
+        axis.margins(x=0.08)  # room for the last label
         axis.legend()
     figure.suptitle('\n'.join(filter(None, [table['title'], paper.caution(kind)])), fontsize='medium')
     path = folder / ('_'.join([name, *(kind.replace(',', '').split() if kind != 'full' else [])]) + '.png')
@@ -53,15 +56,16 @@ def panels(table, results):
         results (list[dict]): Lines of a results file, all of one kind.
 
     Returns:
-        dict[str, dict[str, list[tuple[float, list[float]]]]]: By setting, data and options other than the seed: the
-        points of every series in the order of x, each with the y of the newest result of every seed.
+        dict[str, dict[str, list[tuple[float, list[float], str]]]]: By setting, data and options other than the seed:
+        the points of every series in the order of x, each with the y of the newest result of every seed, and a label.
     """
-    names = dict.fromkeys(name for row in table['rows'].values() for name in row['series'])
-    if not names:
+    rows = [row for row in table['rows'].values() if row['series']]
+    if not rows:
         return {}
     x, y = list(table['metrics'])[:2]
+    names = dict.fromkeys(name for row in rows for name in row['series'])
     found = {}
-    for row in table['rows'].values():
+    for row in rows:
         seeds = {}
         for result in sorted(results, key=lambda result: result['test']['date']):
             place, height = result['measured'].get(x), result['measured'].get(y)
@@ -70,8 +74,9 @@ def panels(table, results):
         for each, points in seeds.items():
             lines = found.setdefault(each, {name: [] for name in names})
             places, heights = zip(*points.values())
+            label = ' '.join(str(value) for value in row['changes'].values())
             for name in row['series']:
-                lines[name].append((places[-1], list(heights)))
+                lines[name].append((places[-1], list(heights), label))
     return {each: {name: sorted(points) for name, points in lines.items()} for each, lines in found.items()}
 
 

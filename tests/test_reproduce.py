@@ -534,18 +534,19 @@ def test_lines_of_a_figure():
     """All three start in one point; a mean is over the newest result of every seed; nothing is mixed."""
     results = points('start', 'scale3', 'scale2', 'cardinality12')
     [lines] = figure.panels(FIG5, results).values()
-    assert lines == {'scale': [(10, [80]), (11, [81]), (12, [82])], 'cardinality': [(10, [80]), (13, [83])],
-                     'depth': [(10, [80])]}
+    assert lines == {'scale': [(10, [80], ''), (11, [81], '3'), (12, [82], '2')],
+                     'cardinality': [(10, [80], ''), (13, [83], '12')], 'depth': [(10, [80], '')]}
     results[0].update(seed=0, options=['randomness.seed=0'])
     more = [dict(results[0], seed=seed, options=[f'randomness.seed={seed}'], test=dict(date=date),
                  measured=dict(params_m=10., top1=accuracy))
             for seed, date, accuracy in ((1, '2026-02-01', 82.), (2, '2026-02-01', 87.), (1, '2026-03-01', 84.))]
     [lines] = figure.panels(FIG5, results + more).values()
-    assert lines['depth'] == [(10, [80, 84, 87])]
+    assert lines['depth'] == [(10, [80, 84, 87], '')]
     other = points('start', 'depth47', data='mini/', options=['a=1', 'randomness.seed=3'])
     apart = figure.panels(FIG5, results + other)
     assert list(apart) == ['data/', 'mini/ a=1']
-    assert apart['mini/ a=1'] == {'scale': [(10, [80])], 'cardinality': [(10, [80])], 'depth': [(10, [80]), (11, [81])]}
+    start = (10, [80], '')
+    assert apart['mini/ a=1'] == {'scale': [start], 'cardinality': [start], 'depth': [start, (11, [81], '47')]}
     assert figure.panels(FIG5, points('start')[:0]) == {}
     untested = [dict(each, measured=dict(params_m=10.)) for each in results]
     assert figure.panels(FIG5, untested) == {}
