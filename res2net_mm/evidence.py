@@ -30,6 +30,7 @@ def main(argv=None):
     parser.add_argument('--schedule', choices=list(reproduce.SCHEDULES), default='full',
                         help='full: the configs as they are; short: a tenth; smoke: a few iterations (full)')
     device_argument(parser)
+    parser.add_argument('--data-only', action='store_true', help='make the data and stop')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/evidence'), metavar='DIR',
                         help='where data and runs go (work_dirs/evidence)')
     parser.add_argument('--report', type=Path, default=Path('docs/results/evidence.md'), metavar='FILE.md',
@@ -40,6 +41,8 @@ def main(argv=None):
 
     for name, write in DATA.items():
         write_once(args.out / 'data' / name, write)
+    if args.data_only:
+        return
     for seed in range(args.seeds):
         for name in DATA:
             reproduce.main([
@@ -122,7 +125,7 @@ def write_image(root, split, name, index, picture):
     return file
 
 
-DATA = {'digits': write_digits, 'sizes': write_sizes}
+DATA = {'digits': write_digits, 'sizes': write_sizes}  # and the tables of evidence.yml that are run
 
 # The report.
 
@@ -136,13 +139,13 @@ def summarise(results, schedule, seeds):
         seeds (int): Only the seeds 0 to ``seeds`` - 1 count.
 
     Returns:
-        list[tuple[dict, list[dict], list[float]]]: For every row of ``evidence.yml`` that has a result: the row, its
+        list[tuple[dict, list[dict], list[float]]]: For every row of the tables ``DATA`` that has a result: the row, its
         results and their accuracies in %, by seed.
     """
-    experiments = []
-    for table in paper.read_tables(TABLES).values():
+    experiments, tables = [], paper.read_tables(TABLES)
+    for table in map(tables.get, DATA):
         for row in table['rows'].values():
-            mine = [result for result in results if result['config'] == row['config']
+            mine = [result for result in results if paper.is_of(result, row)
                     and result['schedule'] == schedule and result['seed'] in range(seeds)]
             by_seed = {result['seed']: result for result in sorted(mine, key=lambda result: result['test']['date'])}
             runs = [by_seed[seed] for seed in sorted(by_seed)]

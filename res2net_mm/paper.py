@@ -28,7 +28,7 @@ def read_tables(path=TABLES):
         dict[str, dict]: Tables by name, with ``title``, ``note``, ``metrics`` (by name, in the order of the columns;
         ``all_metrics`` are those of the file), ``settings`` ({None: None} where there are none) and ``rows`` by name,
         which have all keys, None where the file has nothing. A row's ``paper`` and ``official`` are
-        {setting: {metric: number}}.
+        {setting: {metric: number}}, its ``changes`` {dotted key: value} and its ``series`` a list of names.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -56,12 +56,20 @@ def _complete(name, table, metrics):
     settings = table.get('settings') or {None: None}
     rows = {}
     for key, row in table['rows'].items():
-        row = {'split': None, 'twin': None, 'config': None, 'paper': None, 'official': None, 'data': table.get('data'),
-               **row}
+        row = {'split': None, 'twin': None, 'config': None, 'changes': {}, 'series': [], 'paper': None,
+               'official': None, 'data': table.get('data'), **row}
+        row['series'] = [row['series']] if isinstance(row['series'], str) else row['series']
         if row['role'] not in ROLES:
             raise ValueError(f'{name}, row {key}: role {row["role"]!r} must be one of {", ".join(ROLES)}')
         if row['twin'] and row['twin'] not in table['rows']:
             raise ValueError(f'{name}, row {key}: its twin {row["twin"]!r} is not a row of {name}')
+        if not isinstance(row['changes'], dict) or not all(isinstance(setting, str) for setting in row['changes']):
+            raise ValueError(f'{name}, row {key}: changes {row["changes"]!r} must be values by dotted key, as in '
+                             '{model.backbone.scales: 2}')
+        if not isinstance(row['series'], list):
+            raise ValueError(f'{name}, row {key}: series {row["series"]!r} must be a name or a list of names')
+        if row['series'] and len(table['columns']) < 2:
+            raise ValueError(f'{name}, row {key}: series need two columns, which are the axes of the figure')
         for source in ('paper', 'official'):
             numbers = row[source] or {}
             numbers = numbers if isinstance(numbers, dict) else {None: numbers}
@@ -176,10 +184,15 @@ def compare(table, results):
     return lines
 
 
+def is_of(result, row):
+    """Whether a result is of a row: of its config with its changes (older lines of a results file have none)."""
+    return (bool(row['config']) and result['config'] == Path(row['config']).name
+            and result.get('changes', {}) == row['changes'])
+
+
 def latest(results, row, setting, like=None):
-    """The newest result of a row's config; with ``like`` a result, the newest one of the same data and options."""
-    found = [result for result in results
-             if row['config'] and result['config'] == Path(row['config']).name and result['setting'] == setting
+    """The newest result of a row; with ``like`` a result, the newest one of the same data and options."""
+    found = [result for result in results if is_of(result, row) and result['setting'] == setting
              and (like is None or all(result[key] == like[key] for key in ('data', 'options')))]
     return max(found, key=lambda result: result['test']['date'], default=None)
 
@@ -216,18 +229,25 @@ def print_comparison(table, results, kind):
     console().print(shown, table['note'].strip(), caution(kind), sep='\n', markup=False, highlight=False)
 
 
-def markdown(tables, results):
-    """The results as Markdown: per table and kind of run, measured beside published, and what each number is of."""
+def markdown(tables, results, figures):
+    """The results as Markdown: per table and kind of run, measured beside published, and what each number is of.
+
+    Args:
+        tables (dict): From :func:`read_tables`.
+        results (list[dict]): From :func:`read_results`.
+        figures (dict[tuple, str]): Files of figures, by the name of the table and the kind of run.
+    """
     sections = []
     for name, table in tables.items():
-        configs = {Path(row['config']).name for row in table['rows'].values() if row['config']}
-        mine = [result for result in results if result['config'] in configs]
+        mine = [result for result in results if any(is_of(result, row) for row in table['rows'].values())]
         for each in sorted({kind(result) for result in mine}):
             of_kind = [result for result in mine if kind(result) == each]
-            lines = compare(table, of_kind)
+            lines, drawn = compare(table, of_kind), figures.get((name, each))
             sections += [f'## {name}: {table["title"]}, schedule {each}', table['note'].strip(),
                          f'**{caution(each)}**' if caution(each) else '', markdown_table(HEADS, lines),
-                         STAR.replace('*', '\\*') if starred(lines) else '', 'Measured with:',
+                         STAR.replace('*', '\\*') if starred(lines) else '',
+                         f'![{table["title"]}]({drawn})' if drawn else '',
+                         'Measured with:',
                          markdown_table(PROVENANCE, [provenance(row['name'], result) for row in table['rows'].values()
                                                      for setting in table['settings']
                                                      for result in [latest(of_kind, row, setting)] if result])]
@@ -238,7 +258,8 @@ def starred(lines):
     return any('*' in line.paper + line.paper_gain for line in lines)
 
 
-PROVENANCE = ('row', 'setting', 'config', 'options', 'data', 'batch', 'device', 'training', 'test', 'commit', 'date')
+PROVENANCE = ('row', 'setting', 'config', 'changes', 'options', 'data', 'batch', 'device', 'training', 'test', 'commit',
+              'date')
 
 
 def provenance(row, result):
@@ -246,10 +267,15 @@ def provenance(row, result):
     training, test = result['train'], result['test']
     recipe = f' (recipe: {result["recipe_batch_size"]})' if result['recipe_batch_size'] else ''
     commit, _, dirty = (training['commit'] or '').partition(' ')
-    return (row, result['setting'] or '', result['config'], ' '.join(result['options']), result['data'] or '',
+    return (row, result['setting'] or '', result['config'], changes_text(result.get('changes', {})),
+            ' '.join(result['options']), result['data'] or '',
             f'{result["batch_size"]}{recipe}', f'{training["devices"]} x {training["device"]}',
             f'{training["seconds"]:.0f} s', f'{test["seconds"]:.0f} s',
             f'{commit[:8]} {dirty}'.rstrip(), test['date'][:10])
+
+
+def changes_text(changes):
+    return ' '.join(f'{key}={value}' for key, value in changes.items())
 
 
 def markdown_table(heads, rows):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from . import paper
+from . import figure, paper
 from .cli import common_arguments, device_argument, fail, move_data_root
 from .config import load_config, packaged_configs
 from .machine import now, provenance
@@ -27,8 +27,8 @@ class RowError(Exception):
     """Why a row could not be reproduced."""
 
 
-# One training: the config (a file); the changes that the schedule makes to it; the config as it will be run, its hash
-# and the folder of that hash; where the data are; and what tools/train.py and tools/test.py are told alike.
+# One training: the config (a file); the changes that the row and the schedule make to it; the config as it will be run,
+# its hash and the folder of that hash; where the data are; and what tools/train.py and tools/test.py are told alike.
 Run = namedtuple('Run', 'config changes cfg hash folder data inputs')
 
 
@@ -101,14 +101,21 @@ def listing(tables):
     return '\n'.join(lines)
 
 
-def write_report(path, tables, results):
-    if not results.is_file():
-        fail(f"--report: results file '{results}' does not exist")
+def write_report(path, tables, file):
+    """Write the results file as Markdown, and the figures of its tables beside it."""
+    if not file.is_file():
+        fail(f"--report: results file '{file}' does not exist")
+    results, figures = paper.read_results(file), {}
     try:
-        path.write_text(paper.markdown(tables, paper.read_results(results)), encoding='utf-8')
+        for kind in sorted({paper.kind(result) for result in results}):
+            for name, table in tables.items():
+                drawn = figure.draw(name, table, results, kind, path.parent)
+                if drawn:
+                    figures[name, kind] = drawn.name
+        path.write_text(paper.markdown(tables, results, figures), encoding='utf-8')
     except OSError as error:
         fail(f'--report {path}: {error.strerror}')
-    print(f'Wrote {path}')
+    print(f'Wrote {", ".join(map(str, [path, *figures.values()]))}')
 
 
 def reproduce(table, args):
@@ -132,6 +139,9 @@ def reproduce(table, args):
         if paper.compare(table, of_kind):
             paper.print_comparison(table, of_kind, label)
             print(f'All results: {args.results}')
+            drawn = figure.draw(args.table, table, results, label, args.results.parent)
+            if drawn:
+                print(f'Figure: {drawn}')
     if failures:
         fail(f'{len(failures)} of {len(rows)} rows failed:\n  ' + '\n  '.join(failures))
 
@@ -169,13 +179,14 @@ def data_folders(arguments, rows):
 def reproduce_row(table, row, data, results, args):
     """Train, if that is not finished, and test what has no result yet."""
     run = plan(row, data, args)
-    print(f'\n{full_name(row)}: {row["config"]}, schedule {args.schedule}, in {run.folder}', flush=True)
+    what = ' '.join(filter(None, (row['config'], paper.changes_text(row['changes']))))
+    print(f'\n{full_name(row)}: {what}, schedule {args.schedule}, in {run.folder}', flush=True)
     note_batch(run, args)
     train(row, run, args)
     for setting, needed in table['settings'].items():
         where = f'{full_name(row)}{f", {setting}" if setting else ""}'
-        found = [result for result in results if (result['config'], result['config_hash'], result['setting'])
-                 == (run.config.name, run.hash, setting)]
+        found = [result for result in results if paper.is_of(result, row)
+                 and (result['config_hash'], result['setting']) == (run.hash, setting)]
         if found:
             print(f'{where}: tested already, {found[-1]["test"]["date"]}')
         elif needed and not (Path(run.data or '') / needed).is_file():
@@ -192,8 +203,13 @@ def plan(row, data, args):
     config = packaged_configs() / row['config']
     try:
         config = config.resolve()
-        cfg = load_config(config).to_dict()
-        changed = SCHEDULES[args.schedule](cfg)
+        whole = load_config(config)
+        cfg = whole.to_dict()
+        for key in row['changes']:
+            if '.' in key and key.partition('.')[0] not in cfg:  # nobody would read it
+                raise KeyError(key)
+        whole.merge_from_dict(row['changes'])  # first, for they are the experiment, which the schedule cuts
+        changed = SCHEDULES[args.schedule](whole.to_dict())
         if args.from_scratch:
             changed = from_scratch(changed)
         whole = Config(changed)
@@ -285,13 +301,15 @@ def test(table, row, run, setting, args):
     batch, recipe = batch_sizes(run, args)
     return dict(
         table=row['table'], row=row['name'], model=row['model'], split=row['split'], setting=setting,
-        config=run.config.name, config_hash=run.hash, schedule=args.schedule, from_scratch=args.from_scratch,
-        options=args.cfg_options, data=run.data, seed=run.cfg.get('randomness', {}).get('seed'),
-        batch_size=batch, recipe_batch_size=recipe,
+        config=run.config.name, changes=row['changes'], config_hash=run.hash, schedule=args.schedule,
+        from_scratch=args.from_scratch, options=args.cfg_options, data=run.data,
+        seed=run.cfg.get('randomness', {}).get('seed'), batch_size=batch, recipe_batch_size=recipe,
         train=dict(attempts[-1], seconds=round(sum(attempt['seconds'] for attempt in attempts), 1),
                    attempts=len(attempts)),
         test=dict(here, seconds=seconds, date=now()),
-        measured=read_log(log, table, row, setting, args.schedule), paper=row['paper'].get(setting, {}))
+        measured=dict(read_log(log, table, row, setting, args.schedule),
+                      **({'params_m': count_parameters(run.cfg)} if 'params_m' in table['metrics'] else {})),
+        paper=row['paper'].get(setting, {}))
 
 
 def read_log(path, table, row, setting, schedule):
@@ -305,6 +323,16 @@ def read_log(path, table, row, setting, schedule):
     if missing and (measured or schedule != 'smoke'):
         raise RowError(f'{path} has no {", ".join(sorted(missing))}; it has {", ".join(log)}')
     return measured
+
+
+def count_parameters(cfg):
+    """Parameters of a classifier in M, as the paper counts them for CIFAR: batch norms are left out."""
+    from .complexity import count  # and torch with it, which nothing else here needs
+    try:
+        params, _ = count(cfg.model.backbone, classes=cfg.model.head.num_classes, norms=False)
+    except Exception as error:  # whatever the constructor of a model may raise
+        raise RowError(f'the parameters of {cfg.model.backbone.type} cannot be counted: {error}') from error
+    return round(params / 1e6, 3)
 
 
 def run_config(run):

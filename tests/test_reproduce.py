@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
+from mmengine.config import Config
 
-from res2net_mm import load_config, machine, paper, reproduce
+from res2net_mm import figure, load_config, machine, paper, reproduce
 from res2net_mm.schedules import derived_config, difference, from_scratch, short, smoke
 from res2net_mm.shapes import write_shapes
 
@@ -25,6 +27,7 @@ def numbers(table, source):
 
 def test_all_187_numbers_of_the_paper():
     found = {name: numbers(table, 'paper') for name, table in paper.read_tables().items()}
+    assert found.pop('fig5') == []
     assert {name: len(each) for name, each in found.items()} == dict(
         table1=27, table2=6, table3=29, table4=22, table5=6, table6=24, table7=7, table8=30, table9=16, table10=20)
     assert {name: sum(number for *_, number in each) for name, each in found.items()} == pytest.approx(dict(
@@ -334,6 +337,69 @@ def test_two_tables_share_a_run(folder, played, capsys):
     assert len(played.commands) == 4 and 'box AP small' in capsys.readouterr().out
 
 
+def add_changes(folder, changes):
+    text = (folder / 'tables.yml').read_text()
+    row = f'wide: {{model: Res2Net-26, role: ours, config: {folder}/tiny.py, changes: {changes}}}'
+    (folder / 'tables.yml').write_text(re.sub('later:.*', row, text))
+
+
+def test_changes_of_a_row(folder, played, capsys):
+    """They are in the config that is run and in its hash, and a result without them is not of the row."""
+    add_changes(folder, '{model.backbone.base_channels: 16}')
+    reproduce.main(command(folder, '--rows', 'r2n26', 'wide'))
+    plain, wide = read(folder)
+    assert (plain['changes'], wide['changes']) == ({}, {'model.backbone.base_channels': 16})
+    assert plain['config'] == wide['config'] and plain['config_hash'] != wide['config_hash']
+    configs = [Path(part[2]) for part in played.commands]
+    assert configs[0] == configs[1] == folder / 'tiny.py' and configs[2] == configs[3] != configs[0]
+    expected = load_config(folder / 'tiny.py')
+    expected.model.backbone.base_channels = 16
+    assert load_config(configs[2]).to_dict() == expected.to_dict()
+    assert 'tiny.py model.backbone.base_channels=16, schedule full' in capsys.readouterr().out
+    reproduce.main(command(folder, '--rows', 'r2n26', 'wide'))
+    assert len(played.commands) == 4 and len(read(folder)) == 2
+
+    rows = paper.read_tables(folder / 'tables.yml')['shapes']['rows']
+    assert paper.latest([plain, wide], rows['r2n26'], None) == plain
+    assert paper.latest([plain, wide], rows['wide'], None) == wide
+    assert paper.latest([plain], rows['wide'], None) is None
+    del plain['changes']  # a line from before there were any
+    assert paper.latest([plain, wide], rows['r2n26'], None) == plain
+    assert paper.latest([plain], rows['wide'], None) is None
+    reproduce.main([*command(folder)[1:], '--report', str(folder / 'report.md')])
+    assert '| wide | tiny.py | model.backbone.base_channels=16 | ' in (folder / 'report.md').read_text()
+
+
+def test_schedule_cuts_what_a_row_changes(folder, played):
+    add_changes(folder, '{train_cfg.max_iters: 3000, model.backbone.base_channels: 16}')
+    reproduce.main(command(folder, '--rows', 'wide', '--schedule', 'short'))
+    cfg = load_config(played.commands[0][2])
+    assert cfg.train_cfg.max_iters == 300 and cfg.model.backbone.base_channels == 16
+
+
+def test_change_that_nobody_reads(folder, played):
+    add_changes(folder, '{modle.backbone.base_channels: 16}')
+    with pytest.raises(SystemExit, match="shapes/wide: .*tiny.py has no 'modle.backbone.base_channels'"):
+        reproduce.main(command(folder, '--rows', 'wide'))
+    assert not played.commands
+
+
+def test_change_that_the_model_refuses():
+    backbone = dict(type='res2net_mm.CifarRes2NeXt', cardinality=12)
+    cfg = Config(dict(model=dict(backbone=backbone, head=dict(num_classes=10))))
+    with pytest.raises(reproduce.RowError, match='CifarRes2NeXt cannot be counted.*cardinality'):
+        reproduce.count_parameters(cfg)
+
+
+def test_parameters_are_measured(folder, played, monkeypatch):
+    """Where they are a column; nothing is asked of the log for them."""
+    text = (folder / 'tables.yml').read_text()
+    (folder / 'tables.yml').write_text(text.replace('[box_ap, box_ap50]', '[box_ap, params_m]'))
+    monkeypatch.setattr(reproduce, 'count_parameters', lambda cfg: cfg.model.backbone.base_channels)
+    reproduce.main(command(folder, '--rows', 'r2n26'))
+    assert read(folder)[0]['measured']['params_m'] == 8
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['nosuch'], r"(?s)no table 'nosuch'; there are:.*table10 .*simplebaseline_r2n50_coco.py"),
     (['table7', '--rows', 'r50', 'r52'], 'table7 has no row r52; it has r50, r2n50_48w2s'),
@@ -364,6 +430,10 @@ def test_wrong_choice(arguments, capsys):
     (('[33.7, 53.6]', '[33.7, 53.6, 1]'), 'row r2n26: paper must have a number per column'),
     (('title:', 'titel:'), "KeyError: 'title'"),
     (('[33.7', '[33.7]'), 'not a file of tables'),
+    (('twin: r50', 'changes: scales'), "row r2n26: changes 'scales' must be values by dotted key"),
+    (('twin: r50', 'changes: {2: 3}'), 'row r2n26: changes {2: 3} must be values by dotted key'),
+    (('twin: r50', 'series: 3'), 'row r2n26: series 3 must be a name or a list of names'),
+    (('columns: [box_ap, box_ap50]', 'columns: [box_ap]'), 'row r50: paper must have a number per column'),
 ])
 def test_wrong_file_of_tables(change, message, folder):
     path = folder / 'tables.yml'
@@ -383,9 +453,9 @@ def test_list_of_tables(capsys):
 # The results file.
 def result(row, table='table7', schedule='full', setting=None, measured=None, data='data/', date='2026-01-01T00:00:00'):
     run = dict(date=date, commit='0123456789 dirty', version='0', torch='2', device='GPU', devices=1, seconds=60.0)
-    return dict(table=table, row=row['name'], setting=setting, config=row['config'], config_hash='0', schedule=schedule,
-                from_scratch=False, options=[], data=data, batch_size=16, recipe_batch_size=16, train=run, test=run,
-                measured=measured or {})
+    return dict(table=table, row=row['name'], setting=setting, config=row['config'], changes=row['changes'],
+                config_hash='0', schedule=schedule, from_scratch=False, options=[], data=data, batch_size=16,
+                recipe_batch_size=16, train=run, test=run, measured=measured or {})
 
 
 def test_half_a_line_loses_nothing(tmp_path, capsys):
@@ -436,3 +506,77 @@ def test_report(tmp_path, capsys):
 def test_every_config_that_a_table_names_exists():
     named = {row['config'] for table in paper.read_tables().values() for row in table['rows'].values() if row['config']}
     assert sorted(name for name in named if not (ROOT / 'configs' / name).is_file()) == []
+
+
+# The figure of a table.
+FIG5 = paper.read_tables()['fig5']
+
+
+def points(*names, **changes):
+    """Results of rows of Figure 5; the later the row, the larger and the better."""
+    return [dict(result(FIG5['rows'][name], 'fig5', measured=dict(params_m=10. + place, top1=80. + place)), **changes)
+            for place, name in enumerate(names)]
+
+
+def test_series_of_figure_5():
+    rows = FIG5['rows'].values()
+    keys = dict(scale='model.backbone.scales', cardinality='model.backbone.groups', depth='model.backbone.depth')
+    assert {name: [row['name'] for row in rows if name in row['series']] for name in keys} == {
+        'scale': ['start', *(f'scale{scale}' for scale in range(2, 7))],
+        'cardinality': ['start', *(f'cardinality{groups}' for groups in (12, 18, 24, 30, 36))],
+        'depth': ['start', *(f'depth{depth}' for depth in (47, 74, 101, 128, 155))]}
+    for row in rows:
+        series = row['series'][0]
+        assert row['changes'] == ({} if row['name'] == 'start' else {keys[series]: int(row['name'][len(series):])})
+
+
+def test_lines_of_a_figure():
+    """All three start in one point; a mean is over the newest result of every seed; nothing is mixed."""
+    results = points('start', 'scale3', 'scale2', 'cardinality12')
+    [lines] = figure.panels(FIG5, results).values()
+    assert lines == {'scale': [(10, [80], ''), (11, [81], '3'), (12, [82], '2')],
+                     'cardinality': [(10, [80], ''), (13, [83], '12')], 'depth': [(10, [80], '')]}
+    results[0].update(seed=0, options=['randomness.seed=0'])
+    more = [dict(results[0], seed=seed, options=[f'randomness.seed={seed}'], test=dict(date=date),
+                 measured=dict(params_m=10., top1=accuracy))
+            for seed, date, accuracy in ((1, '2026-02-01', 82.), (2, '2026-02-01', 87.), (1, '2026-03-01', 84.))]
+    [lines] = figure.panels(FIG5, results + more).values()
+    assert lines['depth'] == [(10, [80, 84, 87], '')]
+    other = points('start', 'depth47', data='mini/', options=['a=1', 'randomness.seed=3'])
+    apart = figure.panels(FIG5, results + other)
+    assert list(apart) == ['data/', 'mini/ a=1']
+    start = (10, [80], '')
+    assert apart['mini/ a=1'] == {'scale': [start], 'cardinality': [start], 'depth': [start, (11, [81], '47')]}
+    assert figure.panels(FIG5, points('start')[:0]) == {}
+    untested = [dict(each, measured=dict(params_m=10.)) for each in results]
+    assert figure.panels(FIG5, untested) == {}
+
+
+def test_figure_is_drawn(tmp_path, capsys):
+    path = tmp_path / 'results.jsonl'
+    results = [*points('start', 'scale2', 'cardinality12', 'depth47', 'depth74'), *points('start', schedule='short')]
+    for each in results:
+        paper.append_result(path, each)
+    reproduce.main(['fig5', '--report', str(tmp_path / 'report.md'), '--results', str(path)])
+    assert 'fig5.png, fig5_short.png' in capsys.readouterr().out
+    picture = cv2.imread(str(tmp_path / 'fig5.png'))
+    for colour in ((31, 119, 180), (255, 127, 14), (44, 160, 44)):  # matplotlib's first three: a line each
+        assert (picture == colour[::-1]).all(-1).sum() > 100
+    full, short = (tmp_path / 'report.md').read_text().split('schedule short')
+    assert '](fig5.png)' in full and '](fig5_short.png)' in short
+    assert '| scale2 | top-1 accuracy % | 81.00 | +1.00 |' in full
+    results = [dict(each, from_scratch=True) for each in results]
+    drawn = figure.draw('fig5', FIG5, results, 'full, from scratch', tmp_path)
+    assert drawn == tmp_path / 'fig5_full_from_scratch.png' and drawn.is_file()
+
+
+def test_table_without_series_has_no_figure(folder, played, capsys):
+    table = paper.read_tables()['table7']
+    assert figure.draw('table7', table, [result(table['rows']['r50'], measured={'miou': 78})], 'full', folder) is None
+    text = (folder / 'tables.yml').read_text()
+    reproduce.main(command(folder))
+    assert 'Figure:' not in capsys.readouterr().out and not list(folder.glob('**/*.png'))
+    (folder / 'tables.yml').write_text(text.replace('role: baseline', 'role: baseline, series: depth'))
+    reproduce.main(command(folder))
+    assert f'Figure: {folder / "out" / "shapes.png"}' in capsys.readouterr().out
+    assert (folder / 'out' / 'shapes.png').is_file()
