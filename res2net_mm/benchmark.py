@@ -351,7 +351,9 @@ def run(args, device):
                     image_size=args.image_size, dtype=args.dtype, rounds=args.rounds)
     written = [args.out / f'benchmark.{kind}' for kind in ('json', 'md', 'png')]
     written[0].write_text(json.dumps(dict(settings, rows=rows, left_out=left_out), indent=1) + '\n')
-    table = paper.markdown_table(HEADS, [cells(row) for row in rows])
+    # A CPU's times say little about another's; its ratios do.
+    kept = [i for i, head in enumerate(HEADS) if device.type == 'cuda' or head not in ('ms', 'images/s')]
+    table = paper.markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in rows])
     written[1].write_text(PAGE.format(**settings, table=table, left_out=''.join(
         f'\nLeft out: {line}.' for line in left_out)), encoding='utf-8')
     draw(rows, written[2])
