@@ -293,7 +293,7 @@ def check_set(root, entry):
     for photo, mask in pairs:
         defect = file_defect(str(photo))
         if defect:
-            found(problems, f'photos: {defect.partition(":")[0]}', photo.name)
+            found(problems, 'photos that cannot be read', f'{photo.name} {defect}')
             continue
         usable.append(photo)
         if not mask.is_file():
