@@ -56,10 +56,13 @@ class SaliencyMetric(BaseMetric):
 
         Args:
             data_batch (dict): Not used.
-            data_samples (Sequence[dict]): With ``seg_logits``, the map, (1, h, w) from 0 to 1; ``seg_map_path``,
-                ``img_path``, and ``set_name``: the last has to be among the ``meta_keys`` of PackSegInputs.
+            data_samples (Sequence[dict]): With ``seg_logits``, the map, (1, h, w) from 0 to 1, and of the dataset
+                ``img_path``, ``seg_map_path`` and ``set_name``.
         """
         for sample in data_samples:
+            if not {'set_name', 'seg_map_path'} <= sample.keys():
+                raise ValueError("SaliencyMetric: samples have no set_name or no seg_map_path; both must be among the "
+                                 'meta_keys of PackSegInputs')
             saliency = to_8_bit(sample['seg_logits']['data'][0].cpu().numpy())
             mask = read_mask(sample['seg_map_path'])
             if saliency.shape != mask.shape:

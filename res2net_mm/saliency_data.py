@@ -160,7 +160,10 @@ def read_mask(path):
     Raises:
         ValueError: If it is not a black and white picture: of other colours, dark all over, or of more than 8 bits.
     """
-    return binary(read_grey(path))
+    try:
+        return binary(read_grey(path))
+    except ValueError as error:
+        raise ValueError(f'{path} {error}') from error
 
 
 def read_grey(path):
@@ -177,6 +180,7 @@ def read_grey(path):
 
 
 def binary(grey):
+    """The values of a mask file -> 1 where something is salient, else 0."""
     brightest = grey.max()
     if 1 < brightest < SALIENT:
         raise ValueError(f'is a mask whose brightest pixel is {brightest}; wanted are 0 and 255, or 0 and 1')
@@ -186,7 +190,7 @@ def binary(grey):
 def mask_defect(mask, photo):
     """What is wrong with a mask file for its photo, or None."""
     try:
-        return size_defect(read_mask(mask), photo)
+        return size_defect(binary(read_grey(mask)), photo)
     except (OSError, ValueError) as error:
         return str(error)
 

@@ -103,14 +103,12 @@ def main(argv=None):
 
 def run(args):
     chosen = choose_photos(find_pairs(args.data_root, args.set), args)
-    models = [SaliencyModel(*pair, get_device()) for pair in [(args.config, args.checkpoint), *args.compare]]
+    # mmengine chose its device when it was imported, before --device was read.
+    device = args.device.partition(':')[0] if args.device else get_device()
+    models = [SaliencyModel(*pair, device) for pair in [(args.config, args.checkpoint), *args.compare]]
     rows = []
     for path, mask in chosen:
-        photo = read_photo(path)
-        try:
-            truth = read_mask(mask)
-        except ValueError as error:
-            raise ValueError(f'{mask} {error}') from error
+        photo, truth = read_photo(path), read_mask(mask)
         defect = mask_defect(truth, photo.shape[:2], 2, 255)
         if defect:
             raise ValueError(f'{mask} {defect}')

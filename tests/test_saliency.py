@@ -155,12 +155,14 @@ def test_six_sides_as_on_vgg():
 
 
 def test_initialisation():
-    head = DSSHead((64, 256, 512, 1024, 2048))
+    with torch.device('meta'):
+        head = DSSHead((64, 256, 512, 1024, 2048))
+    shapes = [tuple(side.conv1.weight.shape) for side in head.sides]
+    assert shapes == [(128, 64, 3, 3), (256, 256, 5, 5), (256, 512, 5, 5), (512, 1024, 5, 5), (512, 2048, 7, 7)]
+    head = DSSHead((16, ) * 5, channels=(16, ) * 5)
     head.init_weights()
     assert torch.equal(head.fuse.weight, torch.full((1, 5, 1, 1), 1 / 5))
     assert not any(p.any() for name, p in head.named_parameters() if name.endswith('bias'))
-    shapes = [tuple(side.conv1.weight.shape) for side in head.sides]
-    assert shapes == [(128, 64, 3, 3), (256, 256, 5, 5), (256, 512, 5, 5), (512, 1024, 5, 5), (512, 2048, 7, 7)]
     assert all(side.conv2.weight.std().item() == pytest.approx(0.01, rel=0.05) for side in head.sides)
 
 
@@ -344,7 +346,7 @@ def test_masks(picture, expected, tmp_path):
 ], ids=['colours', 'dark', '16 bit'])
 def test_masks_that_are_none(array, message, tmp_path):
     Image.fromarray(array).save(tmp_path / 'mask.png')
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f'mask.png .*{message}'):
         read_mask(tmp_path / 'mask.png')
 
 
@@ -515,6 +517,8 @@ def test_metric_and_masks_of_other_kinds(tmp_path):
     with pytest.raises(ValueError, match='wide.png is a mask of 16 x 17 pixels for a photo of 16 x 16'):
         metric.process(None, [dict(seg_logits=dict(data=saliency), seg_map_path=str(tmp_path / 'wide.png'),
                                    img_path=str(tmp_path / 'wide.jpg'), set_name='ecssd')])
+    with pytest.raises(ValueError, match='no set_name'):
+        metric.process(None, [dict(seg_logits=dict(data=saliency), seg_map_path='')])
     with pytest.raises(ValueError, match="table='table99' must be one of table1, "):
         METRICS.build(dict(type='res2net_mm.SaliencyMetric', table='table99'))
 

@@ -25,8 +25,8 @@ class DSSHead(BaseModule):
     bilinear interpolation, to the size that is wanted: the original's fixed factors of 2 miss the sizes of a dilated
     stage. The loss is the sum of the cross-entropies of all sides and the fused map.
 
-    The paper's ResNet has five sides, on the stem and the four stages (``out_indices=('stem', 0, 1, 2, 3)``); VGG's
-    first two convolutions made it six. The defaults are those of the five.
+    A ResNet has five sides, on the stem and the four stages (``out_indices=('stem', 0, 1, 2, 3)``), VGG has six. The
+    defaults are those of the five.
 
     Args:
         in_channels (Sequence[int]): Channels of the features, the largest feature first; five or more.
