@@ -12,6 +12,7 @@ _EXPORTS = {
     'Bottle2neck': '.models',
     'CifarRes2NeXt': '.models',
     'DLA': '.models',
+    'DSSHead': '.models',
     'Res2Net': '.models',
     'Res2SharedHead': '.models',
     'load_config': '.config',

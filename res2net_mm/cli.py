@@ -117,7 +117,7 @@ def run_tool(run, args):
     """Run what a tool does, on a device that it is given; what its arguments get wrong becomes a message."""
     try:
         run(args, torch_device(args.device))
-    except (OSError, ValueError, ModuleNotFoundError) as error:
+    except (BadDataError, OSError, ValueError, ModuleNotFoundError) as error:
         fail(error)
 
 

@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -349,17 +350,25 @@ def check_photos(loop):
     for dataset in leaves(getattr(getattr(loop, 'dataloader', None), 'dataset', None)):
         if not isinstance(dataset, BaseDataset):
             continue
-        labels = mask_labels(dataset)
+        find_defect = mask_check(dataset)
         for index in range(len(dataset)):
             # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
             info = BaseDataset.get_data_info(dataset, index)
             photo, mask = info.get('img_path'), info.get('seg_map_path')
             if isinstance(photo, str) and photo not in defects:
                 defects[photo] = file_defect(photo)
-            if labels and mask and not absent(photo) and not defects.get(photo):
-                defects[mask] = file_defect(mask) or mask_file_defect(mask, photo, *labels)
+            if find_defect and mask and not absent(photo) and not defects.get(photo):
+                defects[mask] = file_defect(mask) or find_defect(mask, photo)
     found = [f'{path} {defect}' for path, defect in defects.items() if defect]
     refuse(f'{len(found)} photos or masks to evaluate on are bad:', found)
+
+
+def mask_check(dataset):
+    """What says what is wrong with a mask file of a built dataset for its photo; None if it reads no masks."""
+    if hasattr(dataset, 'mask_defect'):
+        return dataset.mask_defect  # masks of its own kind
+    labels = mask_labels(dataset)
+    return labels and partial(mask_file_defect, num_labels=labels[0], ignore_index=labels[1])
 
 
 def mask_labels(dataset):
@@ -395,11 +404,15 @@ def file_defect(path):
 
 
 def mask_file_defect(path, photo, num_labels, ignore_index):
-    with Image.open(photo) as image:
-        turned = image.format == 'JPEG' and image.getexif().get(0x0112, 1) >= 5  # OpenCV turns it when it loads it
-        shape = image.size if turned else image.size[::-1]
     with Image.open(path) as image:
-        return mask_defect(np.asarray(image), shape, num_labels, ignore_index)
+        return mask_defect(np.asarray(image), photo_shape(photo), num_labels, ignore_index)
+
+
+def photo_shape(path):
+    """Height and width of a photo as it is loaded."""
+    with Image.open(path) as image:
+        turned = image.format == 'JPEG' and image.getexif().get(0x0112, 1) >= 5  # OpenCV turns it when it loads it
+        return image.size if turned else image.size[::-1]
 
 
 def mask_defect(mask, shape, num_labels, ignore_index):

@@ -19,6 +19,7 @@ TASKS = {  # config under configs/overfit: its data, and the metric that says wh
     'mask_rcnn_r2n50': ('coco', 'coco/segm_mAP_50'),
     'deeplabv3plus_r2n50': ('VOCdevkit/VOC2012', 'mIoU'),
     'simplebaseline_r2n50': ('coco', 'gt_boxes/AP'),
+    'dss_r2n50': ('sod', 'msra_b/f_measure'),
 }
 PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdetection', 'mmsegmentation', 'mmpose',
             'mmpretrain')
@@ -26,7 +27,7 @@ PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdet
 
 def main():
     parser = argparse.ArgumentParser(prog='tools/gpu_check.sh', description=__doc__)
-    parser.add_argument('--data', type=Path, required=True, help='a folder with coco/ and VOCdevkit/VOC2012/')
+    parser.add_argument('--data', type=Path, required=True, help='a folder with coco/, VOCdevkit/VOC2012/ and sod/')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='where results go')
     parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
     parser.add_argument('--iterations', type=int, help="train so long instead of the configs' schedules")

@@ -1,9 +1,13 @@
 """What joins a run: hooks of mmengine's runner."""
+import os
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from .data import BadDataError, leaves, refuse
 from .registry import HOOKS
+from .saliency_data import find_duplicates, find_pairs
 
 
 @HOOKS.register_module()
@@ -28,6 +32,32 @@ class StopAtInvalidLoss(Hook):
         raise FloatingPointError(
             f'iteration {runner.iter + 1}: {losses}. Last checkpoint: {saved}. Usual causes: frozen layers or batch '
             'norms in eval mode over random weights; a learning rate for a larger batch (--auto-scale-lr); float16.')
+
+
+@HOOKS.register_module()
+class RefuseTestPhotos(Hook):
+    """Do not train on photos of the test set of a ``SaliencyDataset``: lists that hold some are in circulation.
+
+    Files are compared by their content. Test sets that are not there are left out.
+
+    Raises:
+        BadDataError: If photos to train on are also in the test set; the message names some.
+    """
+
+    def before_train(self, runner):
+        trained = [dataset.get_data_info(i)['img_path'] for dataset in leaves(runner.train_dataloader.dataset)
+                   for i in range(len(dataset))]
+        for dataset in leaves(runner.cfg.test_dataloader.dataset):
+            for entry in dataset.sets:
+                try:
+                    pairs = find_pairs(dataset.data_root, entry)
+                except BadDataError as error:
+                    runner.logger.info(f'{entry} is not compared with the photos to train on: {error}')
+                    continue
+                tested = [photo for photo, _ in pairs if photo.is_file()]
+                same = find_duplicates(list(filter(os.path.isfile, trained)), tested)
+                refuse(f'{len(same)} photos to train on are photos of the test set {entry}:',
+                       [f'{mine} = {theirs}' for mine, theirs in same])
 
 
 @HOOKS.register_module()

@@ -229,6 +229,31 @@ def print_comparison(table, results, kind):
     console().print(shown, table['note'].strip(), caution(kind), sep='\n', markup=False, highlight=False)
 
 
+def print_settings(table, log):
+    """Print what one test measured in each setting beside the numbers of the table's rows.
+
+    Args:
+        table (dict): One of ``read_tables``, whose metrics are logged as 'SETTING/...'.
+        log (dict[str, float]): What was measured.
+    """
+    from rich.table import Table
+    rows = [row for row in table['rows'].values() if row['paper']]
+    shown = Table(title=f'{table["title"]}: measured, and the paper')
+    shown.add_column('setting')
+    for metric in table['metrics'].values():
+        shown.add_column(metric['label'], justify='right')
+        for row in rows:
+            shown.add_column(f'{row["model"]} (paper)', justify='right', style='dim')
+    for setting in dict.fromkeys(key.partition('/')[0] for key in log):
+        measured = measure(table['metrics'], log, setting)
+        cells = []
+        for name, metric in table['metrics'].items():
+            numbers = [measured.get(name), *(published(row, setting, name)[0] for row in rows)]
+            cells += [text(number, metric['decimals']) or '-' for number in numbers]
+        shown.add_row(setting, *cells)
+    console().print(shown, table['note'].strip(), sep='\n')
+
+
 def markdown(tables, results, figures):
     """The results as Markdown: per table and kind of run, measured beside published, and what each number is of.
 

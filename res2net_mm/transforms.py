@@ -8,6 +8,20 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
 from . import data
 from .registry import TRANSFORMS
+from .saliency_data import read_mask
+
+
+@TRANSFORMS.register_module()
+class LoadSaliencyAnnotations(BaseTransform):
+    """Load a mask of salient objects, ``seg_map_path``, as ``gt_seg_map``, (h, w) of 0 and 1 (``read_mask``).
+
+    mmseg's ``LoadAnnotations`` would keep the 255 of the salient pixels, which it ignores.
+    """
+
+    def transform(self, results):
+        results['gt_seg_map'] = read_mask(results['seg_map_path'])
+        results['seg_fields'].append('gt_seg_map')
+        return results
 
 
 @TRANSFORMS.register_module()

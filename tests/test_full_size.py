@@ -1,6 +1,6 @@
 """Every experiment as it stands, at its full input size: a training step and a test step with its own pipeline.
 
-    RES2NET_MM_FULL_SIZE=DIR python -m pytest tests/test_full_size.py      DIR: coco, VOCdevkit/VOC2007 and /VOC2012
+    RES2NET_MM_FULL_SIZE=DIR python -m pytest tests/test_full_size.py      DIR: coco, sod, VOCdevkit/VOC{2007,2012}
 
 Too slow for `make test`: half a minute a config on 2 cores. Random weights stand in for the pretrained ones.
 """
@@ -27,6 +27,8 @@ def data_root(path, tmp_path):
         return Path(DATA) / 'VOCdevkit' / 'VOC2012'
     if 'voc07' in path.name:
         return Path(DATA) / 'VOCdevkit'
+    if path.name.startswith('dss_'):
+        return Path(DATA) / 'sod'
     if path.name.startswith('htc_'):  # it also learns COCO-stuff: made up here, all one class
         return with_stuff(Path(DATA) / 'coco', tmp_path / 'coco')
     return Path(DATA) / 'coco'
@@ -59,6 +61,8 @@ def test_one_step_at_full_size(path, tmp_path):
     ]
     if not iterations:
         options.append(f'train_dataloader.dataset.indices={batch}')
+    if path.name.startswith('dss_'):
+        options += [f'{split}_dataloader.dataset.sets=[MSRA-B]' for split in ('train', 'val')]  # without its lists
     if cfg.default_scope == 'mmdet':
         options.append('model.backbone.frozen_stages=-1')
         if '_c4_' in path.name:

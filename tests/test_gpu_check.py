@@ -10,7 +10,8 @@ from res2net_mm.config import packaged_configs
 
 
 def test_arguments(tmp_path, monkeypatch, capsys):
-    for arguments, message in ((['--data', str(tmp_path), '--device', 'cpu'], 'has no coco and no VOCdevkit/VOC2012'),
+    missing = 'has no coco and no VOCdevkit/VOC2012 and no sod'
+    for arguments, message in ((['--data', str(tmp_path), '--device', 'cpu'], missing),
                                (['--data', str(tmp_path)], 'no CUDA device is available')):
         monkeypatch.setattr('sys.argv', ['gpu_check', *arguments])
         monkeypatch.setattr('torch.cuda.is_available', lambda: False)

@@ -7,7 +7,7 @@ from conftest import randomise, relative_error
 from mmengine.registry import MODELS
 from torch import nn
 
-from res2net_mm import Bottle2neck, Res2Net
+from res2net_mm import DLA, BLRes2Net, Bottle2neck, CifarRes2NeXt, Res2Net
 from res2net_mm.models.bottle2neck import make_shortcut
 from res2net_mm.models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 
@@ -76,6 +76,30 @@ def test_the_block_is_equation_1(scales):
 def test_shapes(arguments, shapes):
     outs = Res2Net(**SMALL, **arguments)(torch.randn(1, 3, 64, 64))
     assert [tuple(out.shape) for out in outs] == [(1, c, size, size) for c, size in shapes]
+
+
+@pytest.mark.parametrize('deep_stem', [False, True])
+def test_stem_feature(deep_stem):
+    """It comes first whatever the order, is what is pooled into the first stage, and leaves the others as they are."""
+    model = randomise(Res2Net(**SMALL, deep_stem=deep_stem, stem_channels=12, out_indices=(3, 'stem', 0))).eval()
+    plain = Res2Net(**SMALL, deep_stem=deep_stem, stem_channels=12, out_indices=(0, 3)).eval()
+    plain.load_state_dict(model.state_dict())
+    x = torch.randn(1, 3, 65, 64)
+    stem, *stages = model(x)
+    assert model.out_indices == ('stem', 0, 3)
+    assert model.out_channels == (12, 64, 512) and model.out_strides == (2, 4, 32)
+    assert stem.shape == (1, 12, 33, 32) and stem.min() == 0 < stem.max()
+    assert all(torch.equal(a, b) for a, b in zip(stages, plain(x)))
+    assert torch.equal(model.layer1(torch.nn.functional.max_pool2d(stem, 3, 2, 1)), stages[0])
+    frozen = Res2Net(**SMALL, deep_stem=deep_stem, out_indices=('stem', 0), frozen_stages=0).train()
+    stem, stage = frozen(x)
+    assert not stem.requires_grad and stage.requires_grad
+
+
+@pytest.mark.parametrize('trunk', [DLA, BLRes2Net, CifarRes2NeXt])
+def test_other_trunks_have_no_stem_feature(trunk):
+    with pytest.raises(ValueError, match=rf"{trunk.__name__}: out_indices\[0\]='stem' must be an integer"):
+        trunk(out_indices=('stem', 0))
 
 
 def test_depths():
@@ -152,7 +176,8 @@ def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     ('stem_channels', 0, 'at least 1'), ('num_stages', 5, 'from 1 to 4'), ('strides', (1, 2, 2), '4 integers'),
     ('strides', (1, 2, 0, 2), 'at least 1'), ('dilations', (1, 1, 1, 1, 1), '4 integers'),
     ('dilations', 1, '4 integers'), ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (), 'one or more'),
-    ('out_indices', (-1, ), 'from 0 to 3'),
+    ('out_indices', (-1, ), 'from 0 to 3'), ('out_indices', ('Stem', 0), "from 0 to 3 or 'stem'"),
+    ('out_indices', 'stem', 'one or more'),
     ('frozen_stages', 5, 'from -1 to 4'), ('style', 'tensorflow', "'pytorch', 'caffe'"),
     ('stage_pool', 'never', "'always', 'strided'"), ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
     ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('zero_init_residual', 0, 'True, False'),

@@ -3,7 +3,7 @@
 # few photos, with and without mixed precision. Sized for 10 minutes of a current GPU; results in OUT/gpu_check.json and gpu_check.log,
 # and in OUT/benchmark.
 #
-#   tools/gpu_check.sh --data DIR [--out OUT] [--device cpu --iterations 2]     DIR has coco/ and VOCdevkit/VOC2012/
+#   tools/gpu_check.sh --data DIR [--out OUT] [--device cpu --iterations 2]     DIR has coco/, VOCdevkit/VOC2012/ and sod/
 #
 # PYTHON names the interpreter (python). Nothing is installed or downloaded.
 set -euo pipefail

@@ -27,10 +27,11 @@ class Backbone(BaseModule):
 
     A subclass has the attributes ``variant`` (its name in messages), ``stage_channels`` and ``stage_strides`` (of every
     stage's output), the properties ``stem_modules`` and ``stages``, and the method ``forward_stem``; and it calls
-    ``_freeze_stages`` once built.
+    ``_freeze_stages`` once built. One that allows 'stem' in ``out_indices`` has ``stem_channels`` and ``stem_stride``.
 
     Args:
-        out_indices (Sequence[int]): Stages whose outputs are returned.
+        out_indices (Sequence[int | str]): Stages whose outputs are returned, and 'stem' for what ``forward_stem``
+            returns.
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
         norm_eval (bool): Keep batch norms in eval mode while training.
         zero_init_residual (bool): Start with the last norm of every block at zero; no effect on pretrained weights.
@@ -41,7 +42,7 @@ class Backbone(BaseModule):
 
     def __init__(self, out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg):
         super().__init__(init_cfg or DEFAULT_INIT)
-        self.out_indices = tuple(sorted(set(out_indices)))
+        self.out_indices = tuple(sorted(set(out_indices), key=('stem', 0, 1, 2, 3).index))
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.zero_init_residual = zero_init_residual
@@ -65,15 +66,15 @@ class Backbone(BaseModule):
     @property
     def out_channels(self):
         """tuple[int]: Channels of each output."""
-        return tuple(self.stage_channels[i] for i in self.out_indices)
+        return tuple(self.stem_channels if i == 'stem' else self.stage_channels[i] for i in self.out_indices)
 
     @property
     def out_strides(self):
         """tuple[int]: Pixels of the image to a pixel of each output."""
-        return tuple(self.stage_strides[i] for i in self.out_indices)
+        return tuple(self.stem_stride if i == 'stem' else self.stage_strides[i] for i in self.out_indices)
 
     def forward(self, x):
-        """Return the features of the stages in ``out_indices``.
+        """Return the features of the stages in ``out_indices``, first to last.
 
         Args:
             x (Tensor): Images, (n, in_channels, h, w).
@@ -83,12 +84,17 @@ class Backbone(BaseModule):
             ``out_strides`` have them.
         """
         x = self.forward_stem(x)
-        outs = []
+        outs = [x] if 'stem' in self.out_indices else []
+        x = self.after_stem(x)
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def after_stem(self, x):
+        """What lies between the stem and the first stage: nothing, unless a subclass has it."""
+        return x
 
     def init_weights(self):
         """Initialise as ``init_cfg`` says, and warn if random weights would be held fixed."""

@@ -14,17 +14,20 @@ class ArgumentChecks:
     def fail(self, name, value, must):
         raise ValueError(f'{self.model}: {name}={value!r} must be {must}')
 
-    def integer(self, name, value, low, high=None):
+    def integer(self, name, value, low, high=None, words=()):
+        """An integer, or one of ``words``."""
+        if value in words:
+            return
         if type(value) is not int or value < low or (high is not None and value > high):
-            self.fail(name, value, f'an integer of at least {low}' if high is None else
-                      f'an integer from {low} to {high}')
+            allowed = f'an integer of at least {low}' if high is None else f'an integer from {low} to {high}'
+            self.fail(name, value, ' or '.join([allowed, *map(repr, words)]))
 
-    def integers(self, name, values, length, low, high=None):
-        """``length`` integers; one or more if that is None."""
+    def integers(self, name, values, length, low, high=None, words=()):
+        """``length`` integers, or one of ``words``; one or more if ``length`` is None."""
         if not isinstance(values, (tuple, list)) or not values or (length is not None and len(values) != length):
             self.fail(name, values, f'a sequence of {"one or more" if length is None else length} integers')
         for i, value in enumerate(values):
-            self.integer(f'{name}[{i}]', value, low, high)
+            self.integer(f'{name}[{i}]', value, low, high, words)
 
     def flags(self, name, values, length):
         if not isinstance(values, (tuple, list)) or len(values) != length or not all(type(v) is bool for v in values):

@@ -77,7 +77,9 @@ class Res2Net(Backbone):
         num_stages (int): Stages, 1 to 4. Defaults to 4.
         strides (Sequence[int]): Stride of the first block of each stage. Defaults to (1, 2, 2, 2).
         dilations (Sequence[int]): Dilation of all 3×3 convolutions of each stage. Defaults to (1, 1, 1, 1).
-        out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
+        out_indices (Sequence[int | str]): Stages whose outputs are returned; 'stem' is the feature after the stem's
+            last ReLU, before the max pooling: (n, stem_channels, h/2, w/2), the first of the outputs. Defaults to
+            (0, 1, 2, 3).
         style (str): 'pytorch' puts a stage's stride on the 3×3 convolutions, 'caffe' on the 1×1 before them; all public
             Res2Net weights are 'pytorch'. Defaults to 'pytorch'.
         deep_stem (bool | None): Three 3×3 convolutions instead of one 7×7 in the stem. Defaults to None, as ``arch``.
@@ -128,6 +130,7 @@ class Res2Net(Backbone):
         200: (3, 24, 36, 3),
     }
     expansion = 4
+    stem_stride = 2
 
     def __init__(self,
                  arch='res2net50_26w4s',
@@ -175,7 +178,7 @@ class Res2Net(Backbone):
         check.integer('se_reduction', se_reduction, 0, 4 * base_channels)
         check.integers('strides', strides, num_stages, 1)
         check.integers('dilations', dilations, num_stages, 1)
-        check.integers('out_indices', out_indices, None, 0, num_stages - 1)
+        check.integers('out_indices', out_indices, None, 0, num_stages - 1, words=('stem', ))
         check.integer('frozen_stages', frozen_stages, -1, num_stages)
         check.choice('style', style, ('pytorch', 'caffe'))
         check.choice('stage_pool', stage_pool, ('always', 'strided'))
@@ -201,6 +204,7 @@ class Res2Net(Backbone):
         super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'Res2Net-{depth} {base_width}w{scales}s'
         self.deep_stem = deep_stem
+        self.stem_channels = stem_channels
         self.stage_channels = [base_channels * 2**i * self.expansion for i in range(num_stages)]
         self.stage_strides = [4 * math.prod(strides[:i + 1]) for i in range(num_stages)]
 
@@ -263,6 +267,9 @@ class Res2Net(Backbone):
         return [self.stem] if self.deep_stem else [self.conv1, self.bn1]
 
     def forward_stem(self, x):
-        """(n, in_channels, h, w) -> (n, stem_channels, h/4, w/4)."""
-        x = self.stem(x) if self.deep_stem else self.relu(self.bn1(self.conv1(x)))
+        """(n, in_channels, h, w) -> (n, stem_channels, h/2, w/2)."""
+        return self.stem(x) if self.deep_stem else self.relu(self.bn1(self.conv1(x)))
+
+    def after_stem(self, x):
+        """(n, stem_channels, h/2, w/2) -> (n, stem_channels, h/4, w/4)."""
         return self.maxpool(x)
