@@ -541,7 +541,8 @@ def test_bad_training_data_is_skipped(broken, tmp_path, capsys):
     (broken / 'MSRA-B' / 'Imgs' / 'M0.png').unlink()
     write(broken / 'MSRA-B' / 'Imgs' / 'M1.png', np.zeros((9, 9), np.uint8))
     run = [str(CONFIG), '--data-root', str(broken), '--work-dir', str(tmp_path)]
-    cli.train([*run, *options(**{'train_cfg.max_iters': 8, 'train_cfg.val_interval': 8})])
+    # Of two runs of one name in one second, the second would log to where the first did.
+    cli.train([*run, *options(**{'train_cfg.max_iters': 8, 'train_cfg.val_interval': 8, 'experiment_name': 'skipped'})])
     said = capsys.readouterr()
     said = said.out + said.err
     assert said.count('M0.png does not exist') == 1 and said.count('is a mask of 9 x 9 pixels for a photo of 47') == 1
