@@ -1,7 +1,8 @@
 """Res2Net for OpenMMLab: ``type='res2net_mm.Res2Net'`` in any mmdet, mmseg, mmpose or mmpretrain config.
 
-Importing this package imports neither torch nor a toolbox: ``res2net_mm.Res2Net`` and ``res2net_mm.load_config`` are
-looked up on first use, and mmengine finds the registered models by itself (``registry.py``).
+Importing this package imports neither torch nor a toolbox: ``res2net_mm.Res2Net``, ``res2net_mm.load_config`` and
+``res2net_mm.accelerate`` are looked up on first use, and mmengine finds the registered models by itself
+(``registry.py``).
 """
 from importlib import import_module
 
@@ -15,6 +16,7 @@ _EXPORTS = {
     'DSSHead': '.models',
     'Res2Net': '.models',
     'Res2SharedHead': '.models',
+    'accelerate': '.acceleration',
     'load_config': '.config',
 }
 

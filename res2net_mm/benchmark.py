@@ -18,6 +18,7 @@ from mmengine.registry import MODELS
 from torch.utils.benchmark import timer
 
 from . import paper
+from .acceleration import accelerate
 from .cli import console, device_argument, run_tool
 from .complexity import Classifier, count
 from .machine import provenance
@@ -83,6 +84,12 @@ def compiled(model, batch):
     return lambda: fast(batch)
 
 
+def accelerated(model, batch):
+    """``accelerate``, for our models only."""
+    fast = accelerate(model)
+    return lambda: fast(batch)
+
+
 def onnxruntime(model, batch):
     """ONNX Runtime on the CPU, on as many threads as PyTorch."""
     import onnxruntime
@@ -121,7 +128,8 @@ def training(model, batch):
     return step
 
 
-PATHS = {'eager': eager, 'compile': compiled, 'onnxruntime': onnxruntime, 'openvino': openvino, 'train': training}
+PATHS = {'eager': eager, 'accelerate': accelerated, 'compile': compiled, 'onnxruntime': onnxruntime,
+         'openvino': openvino, 'train': training}
 CPU_ONLY = ('onnxruntime', 'openvino')
 
 
@@ -157,7 +165,7 @@ def contenders(presets, sources, paths, batch):
                         batch) else torch.contiguous_format)
                     with torch.no_grad():
                         found.append(Contender(preset, source, path, PATHS[path](model.eval(), batch)))
-                except ImportError as error:
+                except (ImportError, ValueError) as error:
                     left_out.append(f'{path} of {source}: {error}')
                 print('.', end='', flush=True)
     print()

@@ -219,6 +219,8 @@ def test_plugins_at_their_stages_and_widths():
                 for stage in model.stages]
     assert channels == [[], [52, 52, 128], [], [208, 208, 512]]
     model(torch.randn(1, 3, 64, 64))
+    with pytest.raises(ValueError, match="two layers of a block are called 'context_block'"):
+        Res2Net(**SMALL, plugins=[dict(plugin, postfix='') for plugin in plugins])
 
 
 def test_dilations_of_single_blocks():

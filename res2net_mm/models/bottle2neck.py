@@ -47,7 +47,7 @@ class Bottle2neck(nn.Module):
         last_relu (bool): Whether a ReLU follows the addition. Defaults to True.
         dcn (dict | None): mmcv config of deformable convolutions for the 3×3. Defaults to None.
         plugins (Sequence[dict]): Layers to insert: ``cfg``, and ``position``, one of 'after_conv1', 'after_conv2' (both
-            of scales·width channels) and 'after_conv3'. Defaults to ().
+            of scales·width channels) and 'after_conv3'; ``postfix``, to tell several of a kind apart. Defaults to ().
         conv_cfg (dict | None): mmcv config of the convolutions. Defaults to None, Conv2d.
         norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
         with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
@@ -75,6 +75,7 @@ class Bottle2neck(nn.Module):
                  with_cp=False):
         super().__init__()
         self.width = width
+        self.scales = scales
         self.last_relu = last_relu
         self.stage_block = stage_block
         self.with_cp = with_cp
@@ -98,6 +99,8 @@ class Bottle2neck(nn.Module):
         for plugin in plugins:
             channels = out_channels if plugin['position'] == 'after_conv3' else scales * width
             name, layer = build_plugin_layer(plugin['cfg'], in_channels=channels, postfix=plugin.get('postfix', ''))
+            if hasattr(self, name):
+                raise ValueError(f"plugins: two layers of a block are called '{name}'; give each a postfix of its own")
             self.add_module(name, layer)
             self.plugins[plugin['position']].append(name)
 
@@ -126,7 +129,7 @@ class Bottle2neck(nn.Module):
         for i, (conv, bn) in enumerate(zip(self.convs, self.bns)):
             u_i = u[i] if i == 0 or self.stage_block else u[i] + y[-1]
             y.append(self.relu(bn(conv(u_i))))
-        if len(y) < len(u):
+        if self.scales > 1:
             y.append(self.pool(u[-1]))
         out = self.conv3(self._plugged('after_conv2', torch.cat(y, dim=1)))
         out = self.se(self._plugged('after_conv3', self.bn3(out))) + identity
