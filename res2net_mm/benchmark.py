@@ -271,7 +271,7 @@ def cells(row):
 def print_table(rows):
     from rich import box
     from rich.table import Table
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False,
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
                   title='Ratios of times: medians over the rounds ± half the quartile distance; under 1 is faster')
     for head in HEADS:
         table.add_column(head, justify='left' if head in ('model', 'of', 'path') else 'right', no_wrap=True)
