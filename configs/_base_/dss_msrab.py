@@ -42,29 +42,21 @@ pack_test = dict(  # the metric reads the masks; it wants their paths, and the s
     type='PackSegInputs',
     meta_keys=('img_path', 'seg_map_path', 'set_name', 'ori_shape', 'img_shape', 'scale_factor', 'flip'))
 test_pipeline = [dict(type='LoadImageFromFile'), pack_test]
+loader = dict(batch_size=1, num_workers=4, persistent_workers=True)
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
+    **loader,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='res2net_mm.SaliencyDataset', sets=('MSRA-B:train.txt', ), data_root=data_root, pipeline=train_pipeline))
+tested = dict(type='res2net_mm.SaliencyDataset', data_root=data_root, pipeline=test_pipeline, test_mode=True)
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
+    **loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='res2net_mm.SaliencyDataset', sets=('MSRA-B:val.txt', ), data_root=data_root, pipeline=test_pipeline,
-        test_mode=True))
+    dataset=dict(sets=('MSRA-B:val.txt', ), **tested))
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
+    **loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='res2net_mm.SaliencyDataset', sets=('ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON'), data_root=data_root,
-        pipeline=test_pipeline, test_mode=True))
+    dataset=dict(sets=('ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON'), **tested))
 val_evaluator = dict(type='res2net_mm.SaliencyMetric')
 test_evaluator = dict(type='res2net_mm.SaliencyMetric', table='table9')
 test_settings = dict(  # one set alone
