@@ -1,16 +1,14 @@
 """The accelerated model computes what the plain one does, wherever it is, and leaves that as it was."""
 import copy
-import json
 
 import pytest
 import torch
 from conftest import randomise, relative_error
 from mmengine.registry import MODELS, init_default_scope
-from test_cli import CONFIG, arguments, shapes, trained  # noqa: F401
 from test_contract import BACKBONES, build
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from res2net_mm import Res2Net, cli
+from res2net_mm import Res2Net
 from res2net_mm.acceleration import FusedConv, accelerate
 from res2net_mm.models.res2net import ARCHS
 
@@ -165,19 +163,6 @@ def test_inside_a_toolbox(toolbox):
     x = torch.randn(2, 3, 64, 64)
     pairs = list(zip(outputs(fast), outputs(plain)))
     assert pairs and all(relative_error(ours, theirs) < 1e-5 for ours, theirs in pairs)
-
-
-def test_tools_test(shapes, trained, tmp_path, capsys):  # noqa: F811
-    """The same metrics, and a message where there is nothing to accelerate."""
-    checkpoint = (trained / 'last_checkpoint').read_text()
-    results = []
-    for name, flags in (('plain', []), ('fast', ['--accelerate'])):
-        cli.test([CONFIG, checkpoint, *flags, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
-        results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text()))
-    plain, fast = results
-    assert {key: value for key, value in fast.items() if 'coco' in key} == pytest.approx(
-        {key: value for key, value in plain.items() if 'coco' in key}, abs=1e-3)
-    assert 'coco/bbox_mAP' in plain
 
 
 def test_without_a_backbone_of_ours():

@@ -66,6 +66,19 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
     assert len(list((tmp_path / 'drawn').rglob('*.png'))) == 3
 
 
+def test_accelerated(shapes, trained, tmp_path):
+    """tools/test.py --accelerate reports the same metrics."""
+    checkpoint = (trained / 'last_checkpoint').read_text()
+    results = []
+    for name, flags in (('plain', []), ('fast', ['--accelerate'])):
+        cli.test([CONFIG, checkpoint, *flags, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text()))
+    plain, fast = results
+    assert {key: value for key, value in fast.items() if 'coco' in key} == pytest.approx(
+        {key: value for key, value in plain.items() if 'coco' in key}, abs=1e-3)
+    assert 'coco/bbox_mAP' in plain
+
+
 def test_as_commands_from_another_folder(shapes, tmp_path):
     """The script itself, on a user's config that inherits ours, wherever it is started."""
     mine = tmp_path / 'mine.py'
