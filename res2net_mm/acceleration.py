@@ -8,9 +8,11 @@ backbone's graph is taken (``torch.fx``) and rewritten, three steps for every co
 3. so does a ReLU.
 
 What is left are convolutions with such an epilogue, :class:`FusedConv`, and the layers that could not be fused. Nothing
-here knows a trunk: every backbone of the package is rewritten alike, its baselines too.
+here knows a trunk: every backbone of the package is rewritten alike, its baselines too. PyTorch runs the result, or
+ONNX Runtime or OpenVINO, which on a CPU are faster still.
 """
 import copy
+import io
 import operator
 
 import torch
@@ -22,26 +24,31 @@ from .models.base import Backbone
 from .models.res_head import Res2SharedHead
 
 
-def accelerate(model):
+def accelerate(model, backend='pytorch'):
     """Make a model faster for inference.
 
     Args:
         model (nn.Module): One of our backbones, or a model with some in it: a detector, a segmentor, ... Its weights
             are loaded already.
+        backend (str): What runs the backbones: 'pytorch', 'onnxruntime' or 'openvino'. The latter two are for float32
+            on the CPU, and the package of the name must be installed. Defaults to 'pytorch'.
 
     Returns:
         nn.Module: A copy in eval mode that computes the same function, up to rounding. Its backbones have no batch
         norms and other keys, so that they can neither be trained nor loaded. The original is as it was.
 
     Raises:
-        ValueError: If there is no backbone of this package in the model.
+        ValueError: If there is no backbone of this package in the model, or no such backend.
+        ModuleNotFoundError: If the backend's package is not installed.
     """
+    if backend not in BACKENDS:
+        raise ValueError(f'accelerate: backend={backend!r} must be one of {", ".join(BACKENDS)}')
     model = copy.deepcopy(model).eval()
     found = {name: module for name, module in model.named_modules() if isinstance(module, (Backbone, Res2SharedHead))}
     if not found:
         raise ValueError(f'accelerate: {type(model).__name__} has no backbone of res2net_mm in it')
     for name, module in found.items():
-        fast = rewrite(module)
+        fast = BACKENDS[backend](rewrite(module))
         if not name:
             return fast
         parent, _, child = name.rpartition('.')
@@ -228,3 +235,67 @@ def keep_layout(module):
 def in_layout_of(images, out):
     """mmcv's RoIAlign, on a CPU, reads every feature as if it were contiguous."""
     return out.contiguous() if images.is_contiguous() else out
+
+
+# Backends: each takes a rewritten module to one that runs it.
+
+
+class Exported(nn.Module):
+    """A module that another library runs on the CPU, on as many threads as PyTorch; images of any size and number.
+
+    Args:
+        module (nn.Module): The module, in eval mode.
+    """
+
+    def __init__(self, module):
+        super().__init__()
+        self.out_channels = module.out_channels
+        channels = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight.shape[1]
+        file = io.BytesIO()
+        any_size = {0: 'images', 2: 'height', 3: 'width'}
+        outputs = self._names(module(torch.zeros(1, channels, 64, 64)))
+        torch.onnx.export(module, (torch.zeros(1, channels, 64, 64), ), file, dynamo=False, input_names=['images'],
+                          output_names=outputs, dynamic_axes=dict.fromkeys(['images', *outputs], any_size))
+        self.single = outputs == ['out']
+        self._load(file.getvalue())
+
+    @staticmethod
+    def _names(outputs):
+        return ['out'] if isinstance(outputs, torch.Tensor) else [f'out{i}' for i in range(len(outputs))]
+
+    def forward(self, images):
+        """(n, c, h, w), float32 on the CPU -> what the module returns."""
+        if images.device.type != 'cpu' or images.dtype != torch.float32:
+            raise ValueError(f'{type(self).__name__} runs float32 on the CPU, not {images.dtype} on {images.device}')
+        outs = tuple(map(torch.from_numpy, self._run(images.detach().contiguous().numpy())))
+        return outs[0] if self.single else outs
+
+
+class OnnxRuntime(Exported):
+    """A module that ONNX Runtime runs."""
+
+    def _load(self, model):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self.session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+
+    def _run(self, images):
+        return self.session.run(None, {'images': images})
+
+
+class OpenVino(Exported):
+    """A module that OpenVINO runs, without its default of bfloat16 where the processor has it."""
+
+    def _load(self, model):
+        import openvino
+        settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
+        core = openvino.Core()
+        self.model = core.compile_model(core.read_model(model), 'CPU', settings)
+
+    def _run(self, images):
+        outs = self.model([images])
+        return [outs[out].copy() for out in self.model.outputs]
+
+
+BACKENDS = {'pytorch': lambda module: module, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino}

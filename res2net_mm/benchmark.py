@@ -84,9 +84,9 @@ def compiled(model, batch):
     return lambda: fast(batch)
 
 
-def accelerated(model, batch):
+def accelerated(model, batch, backend='pytorch'):
     """``accelerate``, for our models only."""
-    fast = accelerate(model)
+    fast = accelerate(model, backend)
     return lambda: fast(batch)
 
 
@@ -128,9 +128,17 @@ def training(model, batch):
     return step
 
 
-PATHS = {'eager': eager, 'accelerate': accelerated, 'compile': compiled, 'onnxruntime': onnxruntime,
-         'openvino': openvino, 'train': training}
-CPU_ONLY = ('onnxruntime', 'openvino')
+PATHS = {
+    'eager': eager,
+    'compile': compiled,
+    'onnxruntime': onnxruntime,
+    'openvino': openvino,
+    'accelerate': accelerated,
+    'accelerate-onnxruntime': partial(accelerated, backend='onnxruntime'),
+    'accelerate-openvino': partial(accelerated, backend='openvino'),
+    'train': training,
+}
+CPU_ONLY = [path for path in PATHS if path.endswith(('onnxruntime', 'openvino'))]
 
 
 # 3. Measuring.
@@ -251,6 +259,31 @@ def paper_ratio(preset):
     return times[preset] / times[BASELINE] if preset in times else None
 
 
+def bests(rows):
+    """What every model takes at its best: each on its fastest path for inference, beside ResNet-50 on its own.
+
+    Returns:
+        list[str]: A sentence for every batch size, preset and source.
+    """
+    lines = []
+    for batch_size in dict.fromkeys(row['batch_size'] for row in rows):
+        fastest = {}
+        for row in rows:
+            key = row['preset'], row['source']
+            if row['batch_size'] == batch_size and row['path'] != 'train':
+                fastest[key] = min(row, fastest.get(key, row), key=lambda each: each['ms'])
+        baseline = min((row for (preset, _), row in fastest.items() if preset == BASELINE),
+                       key=lambda each: each['ms'], default=None)
+        for (preset, source), row in fastest.items():
+            others = {'of the fastest ResNet-50': baseline, 'of ours': fastest.get((preset, OURS))}
+            compared = [f'{ratio(row["seconds"], other["seconds"])["median"]:.2f} {what} ({other["path"]})'
+                        for what, other in others.items() if other and other is not row]
+            if compared:
+                lines.append(f'batch {batch_size}: {preset} of {source} at its best ({row["path"]}) takes '
+                             f'{" and ".join(compared)}')
+    return lines
+
+
 # 4. The table, the figure and the command.
 
 
@@ -288,6 +321,8 @@ those of ResNet-50 from the same source in the same way, and by those of our mod
 distance of the quartiles; under 1 is faster. *Paper* is the ratio of Table 3, measured on a GPU of 2019.
 
 {table}
+
+{bests}
 {left_out}
 ![Times relative to ResNet-50](benchmark.png)
 """
@@ -353,6 +388,8 @@ def run(args, device):
     rows, left_out = measure(args.presets, [OURS, *(PEERS if args.peers else [])], args.paths, args.batch_sizes,
                              args.image_size, args.rounds, device, getattr(torch, args.dtype), args.channels_last)
     print_table(rows)
+    for line in bests(rows):
+        print(line)
     for line in left_out:
         print('left out:', line)
     settings = dict(provenance(args.device), command=args.command, threads=torch.get_num_threads(),
@@ -362,7 +399,8 @@ def run(args, device):
     # A CPU's times say little about another's; its ratios do.
     kept = [i for i, head in enumerate(HEADS) if device.type == 'cuda' or head not in ('ms', 'images/s')]
     table = paper.markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in rows])
-    written[1].write_text(PAGE.format(**settings, table=table, left_out=''.join(
+    written[1].write_text(PAGE.format(**settings, table=table, bests='\n'.join(
+        f'* {line}' for line in bests(rows)), left_out=''.join(
         f'\nLeft out: {line}.' for line in left_out)), encoding='utf-8')
     draw(rows, written[2])
     print('written:', *written, sep='\n  ')

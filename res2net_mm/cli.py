@@ -67,8 +67,8 @@ def test(argv=None):
     parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
-    parser.add_argument('--accelerate', action='store_true',
-                        help='run a faster copy of the model: the same predictions, up to rounding')
+    parser.add_argument('--accelerate', nargs='?', const='pytorch', choices=('pytorch', 'onnxruntime', 'openvino'),
+                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
     parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS', help='how long --show shows one')
@@ -95,7 +95,7 @@ def test(argv=None):
     except (OSError, RuntimeError, ValueError) as error:
         fail(f"checkpoint '{args.checkpoint}' for {args.config}: {error}")
     if args.accelerate:
-        accelerate_model(runner)
+        accelerate_model(runner, args.accelerate)
     runner.test()
 
 
@@ -250,12 +250,12 @@ def build_runner(cfg, args):
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def accelerate_model(runner):
+def accelerate_model(runner, backend):
     from .acceleration import accelerate
     wrapped = runner.distributed
     try:
-        fast = accelerate(runner.model.module if wrapped else runner.model)
-    except ValueError as error:
+        fast = accelerate(runner.model.module if wrapped else runner.model, backend)
+    except (ValueError, ModuleNotFoundError) as error:
         fail(f'--accelerate: {error}')
     if wrapped:
         runner.model.module = fast

@@ -126,6 +126,20 @@ def test_it_can_be_compiled_and_exported(export, tmp_path):
         assert_equal(exported, plain, x)
 
 
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('name', ['v1', 'v1b', 'grouped SE', 'DLA', 'Big-Little', 'CIFAR', 'shared head'])
+def test_backends(backend, name):
+    pytest.importorskip(backend)
+    plain = random_model(VARIANTS[name])
+    fast = accelerate(plain, backend)
+    channels = 1024 if name == 'shared head' else 3
+    for batch, height, width in ((1, 97, 64), (3, 33, 45)):
+        assert_equal(fast, plain, torch.randn(batch, channels, height, width))
+    assert fast.out_channels == plain.out_channels
+    with pytest.raises(ValueError, match='runs float32 on the CPU, not torch.float64 on cpu'):
+        fast(torch.zeros(1, channels, 64, 64).double())
+
+
 BACKBONE = dict(type='res2net_mm.Res2Net', depth=26, base_channels=16)
 MODELS_OF_TOOLBOXES = {
     'mmdet': dict(type='RetinaNet', backbone=BACKBONE,
@@ -168,3 +182,5 @@ def test_inside_a_toolbox(toolbox):
 def test_without_a_backbone_of_ours():
     with pytest.raises(ValueError, match='Linear has no backbone of res2net_mm in it'):
         accelerate(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="backend='tensorrt' must be one of pytorch, onnxruntime, openvino"):
+        accelerate(Res2Net(**SMALL), 'tensorrt')

@@ -58,6 +58,21 @@ def test_quartiles():
     assert benchmark.ratio([3.], [2.]) == dict(median=1.5, low=1.5, high=1.5)
 
 
+def test_each_at_its_best():
+    def row(preset, source, path, seconds):
+        return dict(preset=preset, source=source, path=path, seconds=[seconds], batch_size=1, ms=1e3 * seconds)
+
+    assert benchmark.bests([
+        row('resnet50', 'res2net_mm', 'eager', 4.), row('resnet50', 'timm', 'compile', 2.),
+        row('a', 'res2net_mm', 'eager', 5.), row('a', 'res2net_mm', 'accelerate', 3.),
+        row('a', 'res2net_mm', 'train', 1.), row('a', 'timm', 'eager', 6.)]) == [
+        'batch 1: resnet50 of res2net_mm at its best (eager) takes 2.00 of the fastest ResNet-50 (compile)',
+        'batch 1: resnet50 of timm at its best (compile) takes 0.50 of ours (eager)',
+        'batch 1: a of res2net_mm at its best (accelerate) takes 1.50 of the fastest ResNet-50 (compile)',
+        'batch 1: a of timm at its best (eager) takes 3.00 of the fastest ResNet-50 (compile) and 2.00 of ours '
+        '(accelerate)']
+
+
 @pytest.mark.parametrize('source, preset, exists', [
     ('timm', 'res2net50_14w8s', True), ('timm', 'resnet50', True), ('timm', 'dla60_res2net', True),
     ('timm', 'res2net50_18w6s', False),
