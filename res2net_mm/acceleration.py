@@ -9,7 +9,7 @@ backbone's graph is taken (``torch.fx``) and rewritten, three steps for every co
 
 What is left are convolutions with such an epilogue, :class:`FusedConv`, and the layers that could not be fused. Nothing
 here knows a trunk: every backbone of the package is rewritten alike, its baselines too. PyTorch runs the result, or
-ONNX Runtime or OpenVINO, which on a CPU are faster still.
+ONNX Runtime or OpenVINO.
 """
 import copy
 import io
