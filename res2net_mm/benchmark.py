@@ -169,8 +169,7 @@ def contenders(presets, sources, paths, batch):
                     if model is None:
                         left_out.append(f'{preset} of {source}: there is none')
                         break
-                    model = model.to(batch.device, batch.dtype, memory_format=torch.channels_last if is_channels_last(
-                        batch) else torch.contiguous_format)
+                    model = model.to(batch.device, batch.dtype, memory_format=layout(batch))
                     with torch.no_grad():
                         found.append(Contender(preset, source, path, PATHS[path](model.eval(), batch)))
                 except (ImportError, ValueError) as error:
@@ -180,8 +179,9 @@ def contenders(presets, sources, paths, batch):
     return found, left_out
 
 
-def is_channels_last(batch):
-    return batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
+def layout(batch):
+    """The memory format of a batch."""
+    return torch.contiguous_format if batch.is_contiguous() else torch.channels_last
 
 
 def time_rounds(runs, rounds):
