@@ -183,7 +183,7 @@ def fold_batch_norms(module):
             fused.fold(bn)
             following.replace_all_uses_with(node)
             module.graph.erase_node(following)
-        module.set_submodule(node.target, fused)
+        module.add_submodule(node.target, fused)
 
 
 def fuse_additions(module):
@@ -275,27 +275,37 @@ class OnnxRuntime(Exported):
     """A module that ONNX Runtime runs."""
 
     def _load(self, model):
-        import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+        self.session = onnx_session(model)
 
     def _run(self, images):
         return self.session.run(None, {'images': images})
 
 
 class OpenVino(Exported):
-    """A module that OpenVINO runs, without its default of bfloat16 where the processor has it."""
+    """A module that OpenVINO runs."""
 
     def _load(self, model):
         import openvino
-        settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
-        core = openvino.Core()
-        self.model = core.compile_model(core.read_model(model), 'CPU', settings)
+        self.model = compile_for_openvino(openvino.Core().read_model(model))
 
     def _run(self, images):
         outs = self.model([images])
         return [outs[out].copy() for out in self.model.outputs]
+
+
+def onnx_session(model):
+    """ONNX Runtime on the CPU, on as many threads as PyTorch, for a model's file or bytes."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+
+
+def compile_for_openvino(model):
+    """OpenVINO on the CPU, on as many threads as PyTorch; not in bfloat16, its default where the processor has it."""
+    import openvino
+    settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
+    return openvino.compile_model(model, 'CPU', settings)
 
 
 BACKENDS = {'pytorch': lambda module: module, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino}

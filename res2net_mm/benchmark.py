@@ -18,11 +18,11 @@ from mmengine.registry import MODELS
 from torch.utils.benchmark import timer
 
 from . import paper
-from .acceleration import accelerate
+from .acceleration import accelerate, compile_for_openvino, onnx_session
 from .cli import console, device_argument, run_tool
 from .complexity import Classifier, count
 from .machine import provenance
-from .models.presets import PRESETS, build_preset
+from .models.presets import build_preset, find_preset
 from .models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 
 BASELINE = 'resnet50'
@@ -91,24 +91,19 @@ def accelerated(model, batch, backend='pytorch'):
 
 
 def onnxruntime(model, batch):
-    """ONNX Runtime on the CPU, on as many threads as PyTorch."""
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    """ONNX Runtime on the CPU."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / 'model.onnx')
         torch.onnx.export(model, (batch, ), path, dynamo=True, verbose=False, external_data=False)
-        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+        session = onnx_session(path)
     feed = {session.get_inputs()[0].name: batch.numpy()}
     return lambda: session.run(None, feed)
 
 
 def openvino(model, batch):
-    """OpenVINO on the CPU, on as many threads as PyTorch."""
+    """OpenVINO on the CPU."""
     import openvino
-    settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
-    request = openvino.compile_model(
-        openvino.convert_model(model, example_input=batch), 'CPU', settings).create_infer_request()
+    request = compile_for_openvino(openvino.convert_model(model, example_input=batch)).create_infer_request()
     array = batch.numpy()
     return lambda: request.infer([array])
 
@@ -222,7 +217,7 @@ def measure(presets, sources, paths, batch_sizes, image_size, rounds, device, dt
         the table; and why something was not timed.
     """
     rows, left_out = [], []
-    costs = {preset: count(PRESETS[preset], image_size, CLASSES) for preset in presets}
+    costs = {preset: count(find_preset(preset), image_size, CLASSES) for preset in presets}
     for batch_size in batch_sizes:
         batch = torch.randn(batch_size, 3, image_size, image_size, device=device, dtype=dtype)
         if channels_last:
@@ -388,8 +383,8 @@ def run(args, device):
     rows, left_out = measure(args.presets, [OURS, *(PEERS if args.peers else [])], args.paths, args.batch_sizes,
                              args.image_size, args.rounds, device, getattr(torch, args.dtype), args.channels_last)
     print_table(rows)
-    for line in bests(rows):
-        print(line)
+    best = bests(rows)
+    print(*best, sep='\n')
     for line in left_out:
         print('left out:', line)
     settings = dict(provenance(args.device), command=args.command, threads=torch.get_num_threads(),
@@ -399,9 +394,9 @@ def run(args, device):
     # A CPU's times say little about another's; its ratios do.
     kept = [i for i, head in enumerate(HEADS) if device.type == 'cuda' or head not in ('ms', 'images/s')]
     table = paper.markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in rows])
-    written[1].write_text(PAGE.format(**settings, table=table, bests='\n'.join(
-        f'* {line}' for line in bests(rows)), left_out=''.join(
-        f'\nLeft out: {line}.' for line in left_out)), encoding='utf-8')
+    written[1].write_text(PAGE.format(
+        **settings, table=table, bests='\n'.join(f'* {line}' for line in best),
+        left_out=''.join(f'\nLeft out: {line}.' for line in left_out)), encoding='utf-8')
     draw(rows, written[2])
     print('written:', *written, sep='\n  ')
 
@@ -409,8 +404,7 @@ def run(args, device):
 def check(args, device):
     """Refuse, before anything is built, what cannot be measured."""
     for preset in args.presets:
-        if preset not in PRESETS:
-            raise ValueError(f"preset '{preset}' must be one of {', '.join(PRESETS)}")
+        find_preset(preset)
     for name in ('batch_sizes', 'image_size', 'rounds'):
         value = getattr(args, name)
         least = 32 if name == 'image_size' else 1

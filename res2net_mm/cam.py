@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cli import device_argument, run_tool
+from .cli import device_argument, models_arguments, run_tool
 from .coverage import draw_coverage, measure_photo, print_coverage, read_boxes, summarise
 from .explain import Subject
 from .photos import find_photos
@@ -20,11 +20,8 @@ ROWS = 8  # photos on a sheet
 def main(argv=None):
     """Draw and measure maps: the command ``tools/cam.py``."""
     parser = argparse.ArgumentParser(description='Show where a classifier, detector or segmentor looks (Grad-CAM).')
-    parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
-    parser.add_argument('checkpoint', help='checkpoint of the whole model; for a classifier also ImageNet weights')
+    models_arguments(parser, 'checkpoint of the whole model; for a classifier also ImageNet weights')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='photos, or folders of them')
-    parser.add_argument('--compare', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model to draw beside the first; may be repeated')
     parser.add_argument('--class', dest='label', metavar='NAME_OR_INDEX',
                         help='the class to explain (what each model sees most clearly)')
     parser.add_argument('--target-layer', metavar='NAME',

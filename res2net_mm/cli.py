@@ -117,6 +117,14 @@ def device_argument(parser):
     parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
 
 
+def models_arguments(parser, checkpoint):
+    """A model and others to compare it with; ``checkpoint`` is what to say of theirs."""
+    parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
+    parser.add_argument('checkpoint', help=checkpoint)
+    parser.add_argument('--compare', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                        help='another model to draw beside the first; may be repeated')
+
+
 def run_tool(run, args):
     """Run what a tool does, on a device that it is given; what its arguments get wrong becomes a message."""
     try:

@@ -419,12 +419,20 @@ def mask_defect(mask, shape, num_labels, ignore_index):
     """What is wrong with a mask, an array of labels, for a photo of ``shape`` (height, width); or None."""
     if mask.ndim != 2:
         return 'is a mask in colours; it must have one channel, of class numbers'
-    if mask.shape != tuple(shape):
-        return (f'is a mask of {mask.shape[0]} x {mask.shape[1]} pixels for a photo of {shape[0]} x {shape[1]} '
-                '(height x width)')
+    defect = size_defect(mask, shape)
+    if defect:
+        return defect
     wrong = (mask >= num_labels) & (mask != ignore_index) if num_labels else np.zeros(0, bool)
     if wrong.any():
         return f'is a mask with label {mask[wrong].min()}; allowed are 0 to {num_labels - 1} and {ignore_index}'
+    return None
+
+
+def size_defect(mask, shape):
+    """What is wrong with the size of a mask, (h, w), for a photo of ``shape``; or None."""
+    if mask.shape != tuple(shape):
+        return (f'is a mask of {mask.shape[0]} x {mask.shape[1]} pixels for a photo of {shape[0]} x {shape[1]} '
+                '(height x width)')
     return None
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from . import paper
+from .data import photo_shape, size_defect
 from .registry import METRICS
-from .saliency_data import read_mask, size_defect
+from .saliency_data import read_mask
 
 
 @METRICS.register_module()
@@ -66,8 +67,8 @@ class SaliencyMetric(BaseMetric):
             saliency = to_8_bit(sample['seg_logits']['data'][0].cpu().numpy())
             mask = read_mask(sample['seg_map_path'])
             if saliency.shape != mask.shape:
-                raise ValueError(f'{sample["seg_map_path"]} '
-                                 f'{size_defect(mask, sample["img_path"]) or f"does not fit the map {saliency.shape}"}')
+                defect = size_defect(mask, photo_shape(sample['img_path'])) or f'does not fit the map {saliency.shape}'
+                raise ValueError(f'{sample["seg_map_path"]} {defect}')
             if self.save_dir:
                 path = Path(self.save_dir, sample['set_name'], f'{Path(sample["img_path"]).stem}.png')
                 path.parent.mkdir(parents=True, exist_ok=True)

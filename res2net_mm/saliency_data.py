@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .data import BadDataError, file_defect, photo_shape, read_names
+from .data import BadDataError, file_defect, photo_shape, read_names, size_defect
 
 SETS = ('MSRA-B', 'ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON', 'DUTS-TR', 'DUTS-TE', 'SOD')
 TRAINING = ('MSRA-B', 'DUTS-TR')
@@ -190,17 +190,9 @@ def binary(grey):
 def mask_defect(mask, photo):
     """What is wrong with a mask file for its photo, or None."""
     try:
-        return size_defect(binary(read_grey(mask)), photo)
+        return size_defect(binary(read_grey(mask)), photo_shape(photo))
     except (OSError, ValueError) as error:
         return str(error)
-
-
-def size_defect(mask, photo):
-    shape = tuple(photo_shape(photo))
-    if mask.shape != shape:
-        return (f'is a mask of {mask.shape[0]} x {mask.shape[1]} pixels for a photo of {shape[0]} x {shape[1]} '
-                '(height x width)')
-    return None
 
 
 # 3. Photos that are in two sets.
@@ -309,7 +301,7 @@ def check_set(root, entry):
         except (OSError, ValueError) as error:
             found(problems, 'masks that cannot be used', f'{mask.name} {error}')
             continue
-        defect = size_defect(values, photo)
+        defect = size_defect(values, photo_shape(photo))
         if defect:
             found(problems, 'masks of another size', f'{mask.name} {defect}')
         brightest = grey.max()

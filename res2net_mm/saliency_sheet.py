@@ -7,8 +7,8 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
 from .cam import unique
-from .cli import device_argument, run_tool
-from .data import leaves, mask_defect
+from .cli import device_argument, models_arguments, run_tool
+from .data import leaves, size_defect
 from .explain import load_weights
 from .photos import read_photo
 from .saliency_data import few, find_pairs, read_mask
@@ -80,10 +80,7 @@ def draw_sheet(rows, names, path):
 def main(argv=None):
     """Draw a sheet: the command ``tools/saliency_sheet.py``."""
     parser = argparse.ArgumentParser(description='Draw photos, their truth, and the saliency maps of models.')
-    parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
-    parser.add_argument('checkpoint', help='checkpoint of the whole model')
-    parser.add_argument('--compare', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                        help='another model to draw beside the first; may be repeated')
+    models_arguments(parser, 'checkpoint of the whole model')
     parser.add_argument('--data-root', required=True, metavar='DIR', help='the folder of the saliency sets')
     parser.add_argument('--set', default='ECSSD', metavar='SET[:LIST]',
                         help='the set; LIST is a file in its folder with the names of some photos (ECSSD)')
@@ -102,7 +99,7 @@ def run(args, device):
     rows = []
     for path, mask in chosen:
         photo, truth = read_photo(path), read_mask(mask)
-        defect = mask_defect(truth, photo.shape[:2], 2, 255)
+        defect = size_defect(truth, photo.shape[:2])
         if defect:
             raise ValueError(f'{mask} {defect}')
         rows.append((photo, truth, [model.map(path) for model in models]))

@@ -11,18 +11,17 @@ PRESETS = {  # name: config
 }
 
 
-def build_preset(name):
-    """Build a backbone, with weights as its layers draw them.
-
-    Args:
-        name (str): A key of ``PRESETS``.
-
-    Returns:
-        Backbone: In training mode.
+def find_preset(name):
+    """The config of a preset.
 
     Raises:
         ValueError: If there is no such preset; the message lists those that there are.
     """
     if name not in PRESETS:
         raise ValueError(f"preset '{name}' must be one of {', '.join(PRESETS)}")
-    return MODELS.build(PRESETS[name])
+    return PRESETS[name]
+
+
+def build_preset(name):
+    """Build the backbone of a preset, in training mode, with weights as its layers draw them; raises as above."""
+    return MODELS.build(find_preset(name))
