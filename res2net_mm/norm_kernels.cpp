@@ -1,0 +1,198 @@
+// Batch norm, addition and ReLU in one pass over memory, forwards and backwards, on a CPU.
+//
+// Every tensor is a matrix of pixels x channels: the channels of a pixel side by side, the pixels at any distance, so
+// that it may be a slice of a wider one. Of every channel a norm is  z * scale + shift.
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <vector>
+
+using at::Tensor;
+using Optional = std::optional<Tensor>;
+
+namespace {
+
+constexpr int64_t SUMMED_AT_ONCE = 64;  // pixels whose sum is kept in the precision of the tensor, before a double
+
+template <class T>
+struct Pixels {  // nowhere, if there is no tensor
+  T* data = nullptr;
+  int64_t stride = 0;
+
+  explicit Pixels(const Tensor& tensor) : data(tensor.data_ptr<T>()), stride(tensor.stride(0)) {
+    TORCH_CHECK(tensor.dim() == 2 && (tensor.stride(1) == 1 || tensor.size(1) == 1), "not pixels x channels");
+  }
+  explicit Pixels(const Optional& tensor) {
+    if (tensor) *this = Pixels(*tensor);
+  }
+  explicit operator bool() const { return data; }
+  T* operator[](int64_t pixel) const { return data ? data + pixel * stride : nullptr; }
+};
+
+template <class F>
+void over_pixels(int64_t pixels, const F& between) {  // between(first, end), an equal part for every thread
+  at::parallel_for(0, pixels, std::max<int64_t>(1, at::divup(pixels, at::get_num_threads())), between);
+}
+
+// Two sums over the pixels, of every channel, one after the other: add(pixel, first, second) adds what a pixel gives.
+template <class T, class F>
+std::vector<double> two_sums(int64_t pixels, int64_t channels, const F& add) {
+  const int64_t size = 2 * channels, threads = at::get_num_threads();
+  std::vector<double> parts(threads * size);
+  over_pixels(pixels, [&](int64_t first, int64_t end) {
+    std::vector<double> part(size);
+    std::vector<T> sum(size);
+    for (int64_t start = first; start < end; start += SUMMED_AT_ONCE) {
+      std::fill(sum.begin(), sum.end(), T(0));
+      for (int64_t pixel = start; pixel < std::min(start + SUMMED_AT_ONCE, end); ++pixel)
+        add(pixel, sum.data(), sum.data() + channels);
+      for (int64_t i = 0; i < size; ++i) part[i] += sum[i];
+    }
+    std::copy(part.begin(), part.end(), parts.begin() + at::get_thread_num() * size);
+  });
+  for (int64_t i = size; i < threads * size; ++i) parts[i % size] += parts[i];
+  parts.resize(size);
+  return parts;
+}
+
+template <class T>
+void moments_of(const Tensor& z, Tensor& found) {
+  const int64_t channels = z.size(1);
+  const Pixels<T> input(z), output(found);
+  const T* pivot = input[0];  // squares are summed about a value of the channel: no cancellation far from zero
+  const auto sums = two_sums<T>(z.size(0), channels, [&](int64_t pixel, T* __restrict sum, T* __restrict squares) {
+    const T* row = input[pixel];
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const T value = row[c] - pivot[c];
+      sum[c] += value;
+      squares[c] += value * value;
+    }
+  });
+  for (int64_t c = 0; c < channels; ++c) {
+    const double mean = sums[c] / z.size(0);
+    output[0][c] = pivot[c] + mean;
+    output[1][c] = std::max(0., sums[channels + c] / z.size(0) - mean * mean);
+  }
+}
+
+// Mean and variance of every channel, 2 x channels.
+Tensor moments(const Tensor& z) {
+  Tensor found = at::empty({2, z.size(1)}, z.options());
+  AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "moments", [&] { moments_of<scalar_t>(z, found); });
+  return found;
+}
+
+template <class T, bool RELU_FIRST, bool ADDS, bool RELU_LAST>
+void normalise_rows(const Tensor& z, const Tensor& scale, const Tensor& shift, const Optional& addend, Tensor& out) {
+  const int64_t channels = z.size(1);
+  const Pixels<T> input(z), added(addend), output(out);
+  const T *scales = scale.data_ptr<T>(), *shifts = shift.data_ptr<T>();
+  over_pixels(z.size(0), [&](int64_t first, int64_t end) {
+    for (int64_t pixel = first; pixel < end; ++pixel) {
+      const T *row = input[pixel], *other = added[pixel];
+      T* to = output[pixel];
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        T value = row[c] * scales[c] + shifts[c];
+        if (RELU_FIRST) value = value > 0 ? value : 0;
+        if (ADDS) value += other[c];
+        if (RELU_LAST) value = value > 0 ? value : 0;
+        to[c] = value;
+      }
+    }
+  });
+}
+
+// out = norm(z) [ReLU] [+ addend] [ReLU]
+void normalise(const Tensor& z, const Tensor& scale, const Tensor& shift, Tensor out, const Optional& addend,
+               bool relu_first, bool relu_last) {
+  AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise", [&] {
+    auto run = relu_first ? (addend ? normalise_rows<scalar_t, true, true, false>
+                                    : normalise_rows<scalar_t, true, false, false>)
+               : relu_last ? (addend ? normalise_rows<scalar_t, false, true, true>
+                                     : normalise_rows<scalar_t, false, false, true>)
+                           : (addend ? normalise_rows<scalar_t, false, true, false>
+                                     : normalise_rows<scalar_t, false, false, false>);
+    run(z, scale, shift, addend, out);
+  });
+}
+
+// The gradient of z is  (grad [+ grad2], where it is not masked) * scale + z * slope + offset.
+template <class T, bool ADDS, bool OWN_MASK, bool MASKED>
+void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& positive, const Tensor& z,
+                   const Tensor& scale, const Tensor& shift, const Tensor& mean, const Tensor& invstd, bool statistics,
+                   const Optional& masked, Tensor& out, Tensor& affine) {
+  const int64_t channels = z.size(1);
+  const Pixels<T> input(z), grads(grad), grads2(grad2), mask(positive), kept(masked), output(out), found(affine);
+  const T *scales = scale.data_ptr<T>(), *shifts = shift.data_ptr<T>(), *means = mean.data_ptr<T>();
+
+  const auto sums = two_sums<T>(z.size(0), channels, [&](int64_t pixel, T* __restrict sum, T* __restrict products) {
+    const T *row = input[pixel], *from = grads[pixel], *from2 = grads2[pixel], *seen = mask[pixel];
+    T* keep = kept[pixel];
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      T value = from[c];
+      if (ADDS) value += from2[c];
+      if (MASKED) keep[c] = value = seen[c] > 0 ? value : 0;
+      if (OWN_MASK) value = row[c] * scales[c] + shifts[c] > 0 ? value : 0;
+      sum[c] += value;
+      products[c] += value * (row[c] - means[c]);
+    }
+  });
+  std::vector<T> slopes(channels), offsets(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double spread = invstd.data_ptr<T>()[c], of_weight = sums[channels + c] * spread;
+    found[0][c] = sums[c];
+    found[1][c] = of_weight;
+    if (statistics) {
+      slopes[c] = -scales[c] * spread * of_weight / z.size(0);
+      offsets[c] = scales[c] * (means[c] * spread * of_weight - sums[c]) / z.size(0);
+    }
+  }
+  const T *slope = slopes.data(), *offset = offsets.data();
+  over_pixels(z.size(0), [&](int64_t first, int64_t end) {
+    for (int64_t pixel = first; pixel < end; ++pixel) {
+      const T *row = input[pixel], *from = MASKED ? kept[pixel] : grads[pixel], *from2 = grads2[pixel];
+      T* to = output[pixel];
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        T value = from[c];
+        if (ADDS) value += from2[c];
+        if (OWN_MASK) value = row[c] * scales[c] + shifts[c] > 0 ? value : 0;
+        to[c] = value * scales[c] + row[c] * slope[c] + offset[c];
+      }
+    }
+  });
+}
+
+// Returns the gradients of bias and weight, 2 x channels; writes that of z to out, and the masked gradient to masked.
+Tensor normalise_backward(const Tensor& grad, const Optional& grad2, const Optional& positive, bool relu,
+                          const Tensor& z, const Tensor& scale, const Tensor& shift, const Tensor& mean,
+                          const Tensor& invstd, bool statistics, const Optional& masked, Tensor out) {
+  TORCH_CHECK(positive.has_value() == masked.has_value() && !(positive && (grad2 || relu)), "no such combination");
+  Tensor affine = at::empty({2, z.size(1)}, z.options());
+  AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise_backward", [&] {
+    auto run = positive ? backward_rows<scalar_t, false, false, true>
+               : relu   ? (grad2 ? backward_rows<scalar_t, true, true, false>
+                                 : backward_rows<scalar_t, false, true, false>)
+                        : (grad2 ? backward_rows<scalar_t, true, false, false>
+                                 : backward_rows<scalar_t, false, false, false>);
+    run(grad, grad2, positive, z, scale, shift, mean, invstd, statistics, masked, out, affine);
+  });
+  return affine;
+}
+
+}  // namespace
+
+TORCH_LIBRARY(res2net_mm, library) {
+  library.def("moments(Tensor z) -> Tensor", &moments);
+  library.def("normalise(Tensor z, Tensor scale, Tensor shift, Tensor(a!) out, Tensor? addend, bool relu_first, "
+              "bool relu_last) -> ()", &normalise);
+  library.def("normalise_backward(Tensor grad, Tensor? grad2, Tensor? positive, bool relu, Tensor z, Tensor scale, "
+              "Tensor shift, Tensor mean, Tensor invstd, bool statistics, Tensor(a!)? masked, Tensor(b!) out) -> Tensor",
+              &normalise_backward);
+}
