@@ -38,7 +38,7 @@ def run(args, device):
     measuring.check_least(args, batch_sizes=1, image_size=32, rounds=1)
     check_paths(args.paths, device, args.dtype)
     peers = [] if args.peers is None else args.peers or PEERS
-    costs = {preset: cost(find_preset(preset), args.image_size) for preset in args.presets}
+    costs = {preset: cost(preset, args.image_size) for preset in args.presets}
     args.out.mkdir(parents=True, exist_ok=True)
     report = dict(measuring.settings(args), image_size=args.image_size, ceilings={}, rows=[], left_out=[])
     for batch_size in args.batch_sizes:
@@ -58,11 +58,11 @@ def run(args, device):
     print('written:', *written, sep='\n  ')
 
 
-def cost(backbone, image_size):
-    """Parameters and multiply-adds, and the values that an image and the weights move."""
-    params, macs = count(backbone, image_size, CLASSES)
-    moved, weights = traffic(backbone, image_size, CLASSES)
-    return dict(params=params, macs=macs, moved=moved, weights=weights)
+def cost(preset, image_size):
+    """Parameters and multiply-adds, the values that an image and the weights move, and the paper's ratio of times."""
+    params, macs = count(find_preset(preset), image_size, CLASSES)
+    moved, weights = traffic(find_preset(preset), image_size, CLASSES)
+    return dict(params=params, macs=macs, moved=moved, weights=weights, paper=paper_ratio(preset))
 
 
 def measure(costs, sources, paths, batch, rounds):
@@ -89,7 +89,7 @@ def measure(costs, sources, paths, batch, rounds):
     for contender, values in zip(timed, seconds):
         preset, source, path = contender[:3]
         row = dict(preset=preset, source=source, path=path, batch_size=len(batch), ms=1e3 * median(values),
-                   images_per_second=len(batch) / median(values), paper=paper_ratio(preset), **costs[preset])
+                   images_per_second=len(batch) / median(values), **costs[preset])
         same, mine = of.get((BASELINE, source, path)), of.get((preset, OURS, path))
         row['to_baseline'] = measuring.ratio(values, same) if same else None
         row['to_ours'] = measuring.ratio(values, mine) if mine and source != OURS else None

@@ -55,7 +55,7 @@ def run(args, device):
     if outside and (device.type != 'cpu' or args.dtype != 'float32'):
         raise ValueError(f'--backends {" ".join(sorted(outside))}: run on the CPU and in float32 only')
     configs = {Path(path.rpartition('::')[2]).stem: load_config(path) for path in args.configs}
-    sizes = {name: tuple(args.image_size or test_image_size(name, cfg)) for name, cfg in configs.items()}
+    sizes = {name: tuple(args.image_size or size_of_test_images(name, cfg)) for name, cfg in configs.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     report = dict(measuring.settings(args), rows=[])
     written = [args.out / f'benchmark_models.{kind}' for kind in ('json', 'md')]
@@ -159,7 +159,7 @@ def compute_in(model, dtype, layout):
 # 2. What they see.
 
 
-def test_image_size(name, cfg):
+def size_of_test_images(name, cfg):
     """The size that a config's test pipeline brings images to, at most.
 
     Returns:

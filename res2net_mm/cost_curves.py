@@ -48,6 +48,8 @@ def main(argv=None):
 
 def run(args, device):
     check_least(args, scales=1, batch_sizes=1, image_sizes=32, rounds=1)
+    if args.at[0] < 1 or args.at[1] < 32:
+        raise ValueError(f'--at {args.at[0]} {args.at[1]}: must be at least 1 32')
     check_paths(args.paths, device, args.dtype)
     curves = {name: curve(name, args) for name in args.curves}
     args.out.mkdir(parents=True, exist_ok=True)
