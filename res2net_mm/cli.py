@@ -136,7 +136,7 @@ def run_tool(run, args):
 def console():
     """A console for tables; where the output is no terminal, rich would take it for a narrow one."""
     from rich.console import Console
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def fail(message):

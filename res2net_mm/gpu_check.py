@@ -21,39 +21,74 @@ TASKS = {  # config under configs/overfit: its data, and the metric that says wh
     'simplebaseline_r2n50': ('coco', 'gt_boxes/AP'),
     'dss_r2n50': ('sod', 'msra_b/f_measure'),
 }
+MODELS = 'res2net_mm::faster_rcnn_r2n50_coco.py res2net_mm::simplebaseline_r2n50_coco.py'
+TIMES = {  # part: how times are measured on a GPU, by default in bfloat16 with the channels of a pixel together
+    'speed': 'benchmark.py --paths eager accelerate --peers --batch-sizes 1 32 256 --rounds 7',
+    'compile': 'benchmark.py resnet50 res2net50_26w4s --paths accelerate compile accelerate-compile --peers timm '
+               '--batch-sizes 1 32 256 --rounds 7',
+    'training': 'benchmark.py resnet50 res2net50_26w4s res2net50_v1b_26w4s --paths train --peers --batch-sizes 32 256 '
+                '--rounds 7',
+    'training-compile': 'benchmark.py res2net50_26w4s --paths train train-compile --peers timm --batch-sizes 32',
+    'curves': 'cost_curves.py --at 32 224 --batch-sizes 1 4 16 64 256 --rounds 5',
+    'models': f'benchmark_models.py {MODELS} --batch-sizes 1 8',
+    'models-float32': f'benchmark_models.py {MODELS} --batch-sizes 1 8 --dtype float32',
+}
+TRIALS = {  # the same tools on a CPU: only whether they run
+    'benchmark.py': 'resnet50 --paths accelerate train --batch-sizes 2 --image-size 32 --rounds 2',
+    'cost_curves.py': 'resnet50 --curves batch image --batch-sizes 1 2 --image-sizes 32 64 --at 1 32 --rounds 2',
+    'benchmark_models.py': 'res2net_mm::simplebaseline_r2n50_coco.py --image-size 64 64 --rounds 2',
+}
+PARTS = ('tests', *TIMES, 'tasks')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdetection', 'mmsegmentation', 'mmpose',
             'mmpretrain')
 
 
 def main():
     parser = argparse.ArgumentParser(prog='tools/gpu_check.sh', description=__doc__)
-    parser.add_argument('--data', type=Path, required=True, help='a folder with coco/, VOCdevkit/VOC2012/ and sod/')
+    parser.add_argument('--data', type=Path, help='for the tasks: a folder with coco/, VOCdevkit/VOC2012/ and sod/')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='where results go')
     parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
     parser.add_argument('--iterations', type=int, help="train so long instead of the configs' schedules")
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
+                        help=f'what is checked, of {", ".join(PARTS)} (all)')
     parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
     args = parser.parse_args()
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('no CUDA device is available; --device cpu tries the check out')
-    missing = [folder for folder, _ in TASKS.values() if not (args.data / folder).is_dir()]
-    if missing:
-        parser.error(f'--data {args.data}: has no {" and no ".join(dict.fromkeys(missing))}')
+    if 'tasks' in args.parts:
+        if not args.data:
+            parser.error('--data: the tasks need it; --parts leaves them out')
+        missing = [folder for folder, _ in TASKS.values() if not (args.data / folder).is_dir()]
+        if missing:
+            parser.error(f'--data {args.data}: has no {" and no ".join(dict.fromkeys(missing))}')
 
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.time()
+    report = dict(provenance(args.device), command=' '.join(sys.argv[1:]), versions=versions(), parts={}, runs=[])
     with open(args.out / 'gpu_check.log', 'w') as log:
-        report = dict(provenance(args.device), command=' '.join(sys.argv[1:]), versions=versions(),
-                      tests=run_tests(log), speed=run_benchmark(args, log), runs=[])
-        for task in args.tasks:
-            for amp in (None, 'bfloat16') if args.device == 'cuda' else (None, ):  # most CPUs emulate bfloat16
-                row = run_task(task, amp, args, log)
+        for part, row in measure(args, log):
+            if part == 'tasks':
                 report['runs'].append(row)
-                report['seconds'] = round(time.time() - started)
-                (args.out / 'gpu_check.json').write_text(json.dumps(report, indent=2) + '\n')
-                print(json.dumps(row), flush=True)
+            else:
+                report['parts'][part] = row
+            report['seconds'] = round(time.time() - started)
+            (args.out / 'gpu_check.json').write_text(json.dumps(report, indent=2) + '\n')
+            print(part, json.dumps(row), flush=True)
     print(f'{report["seconds"]} s; {args.out / "gpu_check.json"}')
-    parts = [report['tests'], report['speed'], *report['runs']]
-    sys.exit(1 if any(part.get('exit_code') or 'error' in part for part in parts) else 0)
+    sys.exit(1 if any('error' in row for row in [*report['parts'].values(), *report['runs']]) else 0)
+
+
+def measure(args, log):
+    """Yield what was found, one by one, each with the part that it belongs to."""
+    for part in args.parts:
+        if part == 'tests':
+            yield part, run_tests(log)
+        elif part in TIMES:
+            yield part, run_benchmark(part, args, log)
+        else:
+            for task in args.tasks:
+                for amp in (None, 'bfloat16') if args.device == 'cuda' else (None, ):  # most CPUs emulate bfloat16
+                    yield part, run_task(task, amp, args, log)
 
 
 def versions():
@@ -68,18 +103,24 @@ def versions():
 
 def run_tests(log):
     """Run the CUDA tests of the checkout (they skip where there is no CUDA)."""
-    code, seconds, output = run(['-m', 'pytest', '-q', 'tests/test_cuda.py'], log)
-    return dict(exit_code=code, seconds=seconds, summary=output.strip().splitlines()[-1] if output.strip() else '')
+    return outcome(*run(['-m', 'pytest', '-q', 'tests/test_cuda.py'], log))
 
 
-def run_benchmark(args, log):
-    """Time the models of Table 3, in bfloat16 on a GPU; results go to ``benchmark`` in the output folder."""
-    settings = ['--dtype', 'bfloat16', '--channels-last', '--batch-sizes', '1', '32', '256']
-    if args.device == 'cpu':  # only whether it runs
-        settings = ['--batch-sizes', '1', '--image-size', '64', '--rounds', '2']
-    tool, out = packaged_configs().parent / 'tools' / 'benchmark.py', args.out / 'benchmark'
-    code, seconds, _ = run([str(tool), *settings, '--device', args.device, '--out', str(out)], log)
-    return dict(exit_code=code, seconds=seconds)
+def run_benchmark(part, args, log):
+    """Measure the running times of a part; results go to a folder of its name in the output folder."""
+    tool, *settings = TIMES[part].split()
+    if args.device == 'cpu':
+        settings = TRIALS[tool].split()
+    elif '--dtype' not in settings:
+        settings += ['--dtype', 'bfloat16', '--channels-last']
+    path = packaged_configs().parent / 'tools' / tool
+    return outcome(*run([str(path), *settings, '--device', args.device, '--out', str(args.out / part)], log))
+
+
+def outcome(code, seconds, output):
+    """How a command ended, in its last words."""
+    last_words = (output.strip().splitlines() or [f'exit code {code}'])[-1]
+    return {'seconds': seconds, 'error' if code else 'summary': last_words}
 
 
 def run_task(task, amp, args, log):

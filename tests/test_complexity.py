@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from res2net_mm.complexity import CIFAR, IMAGENET, page
+from res2net_mm.complexity import CIFAR, IMAGENET, page, traffic
 
 COMMITTED = (Path(__file__).parents[1] / 'docs' / 'complexity.md').read_text()
 
@@ -51,3 +51,20 @@ def test_counts(row):
         assert f'{numbers[0]:.{digits}f}' == row.params
     if row.macs:  # sources round down (4.255 to 4.2) and up (3.536 to 3.6)
         assert abs(numbers[1] - float(row.macs)) < 0.07
+
+
+def test_traffic():
+    """By hand: ResNet-50's stem, then every block's 1x1, 3x3, 1x1 and projection, then the classifier."""
+    values, weights = 3 * 224**2 + 64 * 112**2 + 2048 + 1000, 64 * 3 * 49 + 2048 * 1000
+    channels, side = 64, 56
+    for planes, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            after = side // stride if block == 0 else side
+            out = 4 * planes
+            values += (channels + planes) * side**2 + planes * (side**2 + after**2) + (planes + out) * after**2
+            weights += channels * planes + 9 * planes**2 + planes * out
+            if block == 0:
+                values += channels * side**2 + out * after**2
+                weights += channels * out
+            channels, side = out, after
+    assert traffic(dict(type='res2net_mm.Res2Net', arch='resnet50')) == (values, weights)

@@ -5,14 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from res2net_mm import gpu_check
+from res2net_mm import benchmark, benchmark_models, cost_curves, gpu_check
 from res2net_mm.config import packaged_configs
 
 
 def test_arguments(tmp_path, monkeypatch, capsys):
     missing = 'has no coco and no VOCdevkit/VOC2012 and no sod'
     for arguments, message in ((['--data', str(tmp_path), '--device', 'cpu'], missing),
-                               (['--data', str(tmp_path)], 'no CUDA device is available')):
+                               (['--data', str(tmp_path)], 'no CUDA device is available'),
+                               (['--device', 'cpu'], '--data: the tasks need it'),
+                               (['--device', 'cpu', '--parts', 'speeds'], "invalid choice: 'speeds'")):
         monkeypatch.setattr('sys.argv', ['gpu_check', *arguments])
         monkeypatch.setattr('torch.cuda.is_available', lambda: False)
         with pytest.raises(SystemExit):
@@ -52,13 +54,37 @@ def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
     assert '--amp' in commands[0] and 'train_cfg.max_iters=4' in commands[0] and 'iter_4.pth' in commands[1]
 
 
-def test_the_benchmark_runs_on_the_device(tmp_path, monkeypatch):
+def test_times_are_measured_on_the_device(tmp_path, monkeypatch):
+    """With arguments that the tools know: here they stop when they are about to run."""
     commands = []
-    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: commands.append(arguments) or (3, 1.5, ''))
-    for device in ('cuda', 'cpu'):
-        args = SimpleNamespace(out=tmp_path, device=device)
-        assert gpu_check.run_benchmark(args, None) == dict(exit_code=3, seconds=1.5)
-    gpu, cpu = commands
-    assert 'bfloat16' in gpu and gpu[-4:] == ['--device', 'cuda', '--out', str(tmp_path / 'benchmark')]
-    assert 'bfloat16' not in cpu and 'cpu' in cpu
-    assert all(Path(command[0]).is_file() for command in commands)
+    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: (
+        commands.append(arguments), (3, 1.5, 'its\nlast words'))[1])
+    for part in gpu_check.TIMES:
+        for device in ('cuda', 'cpu'):
+            args = SimpleNamespace(out=tmp_path, device=device)
+            assert gpu_check.run_benchmark(part, args, None) == dict(seconds=1.5, error='last words')
+            assert commands[-1][-4:] == ['--device', device, '--out', str(tmp_path / part)]
+            assert ('--dtype' in commands[-1]) == (device == 'cuda')
+    parsed = []
+    for tool in (benchmark, benchmark_models, cost_curves):
+        monkeypatch.setattr(tool, 'run_tool', lambda run, args: parsed.append(args))
+        for path, *arguments in commands:
+            if Path(path).stem == tool.__name__.rpartition('.')[2]:
+                tool.main(arguments)
+    assert len(parsed) == len(commands) and all(Path(command[0]).is_file() for command in commands)
+
+
+def test_parts(tmp_path, monkeypatch, capsys):
+    """Each is noted as soon as it is done, and one that fails makes the check fail."""
+    monkeypatch.setattr(gpu_check, 'provenance', lambda device: {})
+    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: (
+        int('curves' in Path(arguments[0]).name), 1.5, f'ran {Path(arguments[0]).name}'))
+    monkeypatch.setattr(
+        'sys.argv', ['gpu_check', '--device', 'cpu', '--parts', 'speed', 'curves', '--out', str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        gpu_check.main()
+    assert stopped.value.code == 1
+    report = json.loads((tmp_path / 'gpu_check.json').read_text())
+    assert report['parts'] == dict(speed=dict(seconds=1.5, summary='ran benchmark.py'),
+                                   curves=dict(seconds=1.5, error='ran cost_curves.py'))
+    assert report['runs'] == []
