@@ -131,6 +131,7 @@ PATHS = {
     'accelerate': accelerated,
     'accelerate-onnxruntime': partial(accelerated, backend='onnxruntime'),
     'accelerate-openvino': partial(accelerated, backend='openvino'),
+    'accelerate-triton': partial(accelerated, backend='triton'),
     'train': training,
 }
 CPU_ONLY = [path for path in PATHS if path.endswith(('onnxruntime', 'openvino'))]
@@ -413,5 +414,7 @@ def check(args, device):
     for path in args.paths:
         if path in CPU_ONLY and (device.type != 'cpu' or args.dtype != 'float32'):
             raise ValueError(f'--paths {path}: runs on the CPU and in float32 only')
+        if path == 'accelerate-triton' and device.type != 'cuda':
+            raise ValueError(f'--paths {path}: runs on a GPU only')
     if 'train' in args.paths and args.dtype == 'float16':
         raise ValueError('--dtype float16: does not train; use bfloat16')
