@@ -13,12 +13,15 @@ into slices of the channels of larger tensors. So four more passes over the grap
 Convolutions with groups, those of images, and layers of other kinds are run by PyTorch.
 """
 import operator
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
+from triton.testing import do_bench
 
 from .acceleration import FusedConv, called, only_user
 
@@ -37,29 +40,30 @@ def config(pixels, channels, steps, warps, stages):
 
 CONFIGS = [  # output pixels × output channels of a tile, input channels of a step; warps, steps that are read ahead
     config(64, 32, 32, 4, 4),
-    config(64, 64, 64, 4, 4),
-    config(64, 128, 64, 4, 4),
     config(128, 32, 32, 4, 4),
-    config(128, 64, 32, 4, 1),  # not read ahead: loads go through the L1 cache, where the taps of a 3×3 overlap
-    config(128, 64, 32, 4, 4),
+    config(128, 32, 32, 4, 1),  # not read ahead: loads go through the L1 cache, where the taps of a 3×3 overlap
+    config(128, 64, 32, 4, 1),
+    config(64, 64, 32, 4, 3),
+    config(64, 64, 64, 4, 4),
     config(128, 64, 64, 4, 3),
+    config(64, 128, 64, 4, 4),
     config(128, 128, 64, 8, 3),
     config(128, 256, 64, 8, 3),
     config(32, 64, 128, 4, 3),  # few pixels: a small image's last stage
 ]
 
 
-def prune(configs, arguments, **constants):
-    """Tiles that are not larger than the problem; small ones in float32, which has no tensor cores."""
-    pixels, outs, ins = 2**arguments['size'], constants['out_channels'], constants['in_channels']
+def prune(configs, arguments, in_channels, out_channels, kernel, **others):
+    """What is worth trying: tiles of about the size of the problem; small ones in float32, without tensor cores."""
+    pixels, outs, ins = 2**arguments['size'], triton.next_power_of_2(out_channels), triton.next_power_of_2(in_channels)
     if arguments['x'].dtype == torch.float32:
         outs, ins = min(outs, 64), min(ins, 32)
-    most = [max(triton.next_power_of_2(size), least) for size, least in zip((pixels, outs, ins), tile_of(CONFIGS[0]))]
-    return [each for each in configs if all(size <= limit for size, limit in zip(tile_of(each), most))]
 
+    def sensible(m, n, k, stages):
+        return (m <= max(pixels, 64) and (m >= 64 or pixels <= 4096) and min(outs, 64) <= n <= max(outs, 32)
+                and k <= max(ins, 32) and (stages > 1 or kernel > 1))
 
-def tile_of(each):
-    return [each.kwargs[name] for name in ('block_m', 'block_n', 'block_k')]
+    return [each for each in configs if sensible(*each.kwargs.values(), each.num_stages)]
 
 
 SIZES = ['pixels', 'height', 'width', 'out_height', 'out_width', 'size']  # any, without compiling anew
@@ -114,8 +118,9 @@ def conv_kernel(x, x2, weight, bias, addend, out, pixels, height, width, out_hei
 
 
 COMPILED = isinstance(conv_kernel, triton.JITFunction)  # TRITON_INTERPRET=1 has NumPy run it on a CPU, tile by tile
-tuned_kernel = triton.autotune(CONFIGS if COMPILED else [config(128, 128, 128, 4, 1)], key=[*LAYER, 'size'],
-                               prune_configs_by=dict(early_config_prune=prune))(conv_kernel)
+tuned_kernel = triton.autotune(CONFIGS if COMPILED else [config(64, 256, 256, 4, 1)], key=[*LAYER, 'size'],
+                               prune_configs_by=dict(early_config_prune=prune),
+                               do_bench=partial(do_bench, warmup=5, rep=20))(conv_kernel)
 
 
 class KernelConv(nn.Module):
@@ -375,12 +380,21 @@ def replace_convolutions(module):
 # 3. The module that runs it.
 
 
-class TritonBackbone(nn.Module):
-    """A module whose convolutions are calls of the kernel, and that repeats itself as a CUDA graph.
+class Recording(NamedTuple):
+    """A CUDA graph, and the tensors that it reads and writes."""
 
-    A graph replays all launches of an image size at once. One is captured when a size comes for the second time, for
-    the first 8 sizes; others are launched one by one. What is returned is never overwritten by a later call. Calls must
-    not run at the same time on several CUDA streams.
+    graph: torch.cuda.CUDAGraph
+    images: torch.Tensor
+    outs: tuple
+
+
+class TritonBackbone(nn.Module):
+    """A module whose convolutions are calls of the kernel, in float32, bfloat16 or float16, replayed as CUDA graphs.
+
+    A graph replays all launches at once. It is for one batch size and image size, and captured when these come for the
+    second time; 8 graphs are kept, for the first such sizes, and other sizes are launched kernel by kernel. The first
+    call of a kind tries several tiles for every convolution, which takes minutes once; Triton caches what it compiled.
+    What is returned is never overwritten by a later call. Calls must not run on several CUDA streams at a time.
 
     Args:
         module (fx.GraphModule): A rewritten module; it is used up.
@@ -412,16 +426,16 @@ class TritonBackbone(nn.Module):
         layout = torch.contiguous_format if images.is_contiguous() else torch.channels_last
         dtype = next(self.buffers()).dtype
         with torch.cuda.device_of(images), torch.autocast(images.device.type, enabled=False):
-            graph = self._graph(images)
-            if graph is None:
+            recording = self._recording(images)
+            if recording is None:
                 outs = self.module(images.to(dtype, memory_format=torch.channels_last))
                 return fx.node.map_aggregate(outs, lambda out: out.contiguous(memory_format=layout))
-            graph.images.copy_(images)
-            graph.replay()
-            return fx.node.map_aggregate(graph.outs, lambda out: out.clone(memory_format=layout))
+            recording.images.copy_(images)
+            recording.graph.replay()
+            return fx.node.map_aggregate(recording.outs, lambda out: out.clone(memory_format=layout))
 
-    def _graph(self, images):
-        """The CUDA graph for images of this size, if there is one or it is time to capture one."""
+    def _recording(self, images):
+        """That of images of this size, if there is one or it is time to capture one."""
         if not images.is_cuda or not images.numel() or torch.cuda.is_current_stream_capturing():
             return None
         key = images.shape, images.device
@@ -432,14 +446,14 @@ class TritonBackbone(nn.Module):
         return self.graphs.get(key)
 
     def _capture(self, images):
-        dtype = next(self.buffers()).dtype
         graph = torch.cuda.CUDAGraph()
-        graph.images = torch.empty_like(images, dtype=dtype, memory_format=torch.channels_last)
+        static = torch.empty_like(images, dtype=next(self.buffers()).dtype, memory_format=torch.channels_last)
         # One pool of memory for all graphs: what a replay leaves in it, but for outputs that are copied, is not read.
-        pool = next(iter(self.graphs.values())).pool() if self.graphs else None
+        pool = next(iter(self.graphs.values())).graph.pool() if self.graphs else None
+        # Other threads, such as one that pins the memory of batches, may do meanwhile what a capture forbids.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode='thread_local'):
-            graph.outs = self.module(graph.images)
-        return graph
+            outs = self.module(static)
+        return Recording(graph, static, outs)
 
     def _forget_graphs(self):
         self.seen, self.graphs = set(), {}

@@ -119,6 +119,7 @@ def test_training_changes_the_weights():
     (['--image-size', '16'], '--image-size 16: must be at least 32'),
     (['--rounds', '0'], '--rounds 0: must be at least 1'),
     (['--paths', 'onnxruntime', '--dtype', 'bfloat16'], '--paths onnxruntime: runs on the CPU and in float32 only'),
+    (['--paths', 'accelerate-triton'], '--paths accelerate-triton: runs on a GPU only'),
     (['--paths', 'train', '--dtype', 'float16'], '--dtype float16: does not train'),
 ])
 def test_bad_arguments(arguments, message, tmp_path, capsys):
