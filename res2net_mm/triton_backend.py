@@ -26,7 +26,7 @@ from triton.testing import do_bench
 from .acceleration import FusedConv, called, only_user
 
 MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread reads at a time
-LEAST_CHANNELS = 16  # of an input; a step of a tensor core takes as many
+LEAST_CHANNELS = 8  # of an input; fewer, an image's, would leave most of a tensor core idle
 MOST_GRAPHS = 8
 
 
@@ -321,7 +321,7 @@ def fuse_sums(module):
     """conv(a + b) becomes conv(a, x2=b)."""
     for node in list(module.graph.nodes):
         user = only_user(node)
-        if (is_addition(node) and fits(called(user, module)) and user.args[0] is node
+        if (is_addition(node) and fits(called(user, module)) and user.args[0] is node and node not in user.args[1:]
                 and [shape(source) for source in node.all_input_nodes] == [shape(node)] * 2):
             first, second = node.args
             user.args, user.kwargs = (first, *user.args[1:]), dict(user.kwargs, x2=second)

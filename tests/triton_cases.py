@@ -8,6 +8,7 @@ from conftest import relative_error
 from test_acceleration import VARIANTS, random_model
 from torch import nn
 
+from res2net_mm import Res2Net
 from res2net_mm.acceleration import FusedConv, accelerate, rewrite
 from res2net_mm.triton_backend import CONFIGS, KernelConv, TritonBackbone, tuned_kernel
 
@@ -48,7 +49,7 @@ def kernel_of(in_channels, out_channels, relu=True, dtype=torch.float32, **geome
 
 @pytest.mark.parametrize('geometry, channels', [
     *((geometry, (26, 26)) for geometry in GEOMETRIES), ('1×1', (52, 14)), ('3×3', (52, 14)), ('3×3', (104, 6)),
-    ('3×3', (32, 40))])
+    ('3×3', (32, 40)), ('3×3', (14, 14)), ('1×1', (6, 14))])
 def test_kernel(geometry, channels, small_tiles):
     kernel, plain = kernel_of(*channels, **GEOMETRIES[geometry])
     x = features(2, channels[0], 9, 8)
@@ -164,6 +165,35 @@ def test_what_is_left():
         getitem=8 * 4, empty_after=8, channels_of=8 * 3, fill=8, in_layout_of=4)
     added = [sorted(node.kwargs) for node in graph.nodes if node.op == 'call_module' and 'convs' in node.target]
     assert added == ([['out']] * 3 + [['out']] + [['out', 'x2']] * 2) * 4
+
+
+def test_narrow_splits():
+    """14 channels of 14w8s are filled up, too: all but the stem and the pools is the kernel's."""
+    with torch.device('meta'):
+        plain = Res2Net(depth=26, arch='res2net50_14w8s')
+    fast = accelerate(plain.to_empty(device='cpu'), 'triton')
+    convs = [module for module in fast.modules() if isinstance(module, (KernelConv, FusedConv))]
+    assert [type(conv) for conv in convs] == [FusedConv] + [KernelConv] * (len(convs) - 1)
+    assert fast.module.get_submodule('layer1.0.conv1').out_channels == 8 * 16
+
+
+def test_a_sum_that_is_used_twice():
+    class Net(nn.Module):
+        out_channels = (16, )
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(16, 16, 1)
+            self.second = nn.Conv2d(16, 16, 1)
+
+        def forward(self, x):
+            total = x + self.first(x).sigmoid()
+            return (self.second(total) + total, )
+
+    plain, x = Net().eval(), torch.randn(2, 16, 5, 6)
+    with torch.no_grad():
+        out, = TritonBackbone(rewrite(copy.deepcopy(plain)))(x)
+        assert relative_error(out, plain(x)[0]) < 1e-5
 
 
 def test_parts_between_zeros():
