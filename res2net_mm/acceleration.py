@@ -9,7 +9,7 @@ backbone's graph is taken (``torch.fx``) and rewritten, three steps for every co
 
 What is left are convolutions with such an epilogue, :class:`FusedConv`, and the layers that could not be fused. Nothing
 here knows a trunk: every backbone of the package is rewritten alike, its baselines too. PyTorch runs the result, or
-ONNX Runtime or OpenVINO.
+ONNX Runtime, OpenVINO or, on a GPU, the kernel of ``triton_backend``.
 """
 import copy
 import io
@@ -30,8 +30,9 @@ def accelerate(model, backend='pytorch'):
     Args:
         model (nn.Module): One of our backbones, or a model with some in it: a detector, a segmentor, ... Its weights
             are loaded already.
-        backend (str): What runs the backbones: 'pytorch', 'onnxruntime' or 'openvino'. The latter two are for float32
-            on the CPU, and the package of the name must be installed. Defaults to 'pytorch'.
+        backend (str): What runs the backbones: 'pytorch', 'onnxruntime', 'openvino' or 'triton'; the package of the
+            name must be installed. ONNX Runtime and OpenVINO are for float32 on the CPU, Triton is for NVIDIA GPUs.
+            Defaults to 'pytorch'.
 
     Returns:
         nn.Module: A copy in eval mode that computes the same function, up to rounding. Its backbones have no batch
@@ -308,4 +309,10 @@ def compile_for_openvino(model):
     return openvino.compile_model(model, 'CPU', settings)
 
 
-BACKENDS = {'pytorch': lambda module: module, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino}
+def on_gpu(module):
+    """A module that Triton's kernels run, on an NVIDIA GPU."""
+    from .triton_backend import TritonBackbone
+    return TritonBackbone(module)
+
+
+BACKENDS = {'pytorch': lambda module: module, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino, 'triton': on_gpu}

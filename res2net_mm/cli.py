@@ -67,7 +67,8 @@ def test(argv=None):
     parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
-    parser.add_argument('--accelerate', nargs='?', const='pytorch', choices=('pytorch', 'onnxruntime', 'openvino'),
+    parser.add_argument('--accelerate', nargs='?', const='pytorch',
+                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
                         help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')

@@ -11,6 +11,7 @@ from .acceleration import accelerate, compile_for_openvino, onnx_session
 from .complexity import Classifier, classifier
 from .models.presets import find_preset
 from .models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from .training import accelerate_training
 
 CLASSES = 1000
 OURS = 'res2net_mm'
@@ -40,7 +41,8 @@ def from_toolbox(scope, preset):
     if preset not in ARCHS or groups > 1 or se_reduction or (scope == 'mmdet' and arch['scales'] > 1 and not v1b):
         return None
     config = dict(type='Res2Net', **arch) if arch['scales'] > 1 else dict(type='ResNet', depth=arch['depth'])
-    return Classifier(MODELS.build(dict(config, type=f'{scope}.{config["type"]}')), 2048, CLASSES)
+    config = dict(config, type=f'{scope}.{config["type"]}', norm_eval=False)  # mmdet's default is for detectors
+    return Classifier(MODELS.build(config), 2048, CLASSES)
 
 
 PEERS = {
@@ -129,7 +131,9 @@ PATHS = {
     'accelerate-compile': partial(accelerated, run=compiled),
     'accelerate-onnxruntime': partial(accelerated, backend='onnxruntime'),
     'accelerate-openvino': partial(accelerated, backend='openvino'),
+    'accelerate-triton': partial(accelerated, backend='triton'),
     'train': training,
+    'train-accelerate': partial(training, prepare=accelerate_training),
     'train-compile': partial(training, prepare=compile_this),
 }
 
@@ -161,7 +165,7 @@ def contenders(presets, sources, paths, batch):
     for preset in presets:
         for source in sources:
             for path in paths:
-                if path.startswith('accelerate') and source != OURS:
+                if 'accelerate' in path and source != OURS:
                     continue
                 try:
                     torch.manual_seed(0)
@@ -226,5 +230,7 @@ def check_paths(paths, device, dtype):
     for path in paths:
         if path.endswith(('onnxruntime', 'openvino')) and (device.type != 'cpu' or dtype != 'float32'):
             raise ValueError(f'--paths {path}: runs on the CPU and in float32 only')
+        if path == 'accelerate-triton' and device.type != 'cuda':
+            raise ValueError(f'--paths {path}: runs on a GPU only')
         if is_training(path) and dtype == 'float16':
             raise ValueError('--dtype float16: does not train; use bfloat16')

@@ -162,6 +162,7 @@ def test_what_cannot_run_is_left_out(monkeypatch):
     (['--image-size', '16'], '--image-size 16: must be at least 32'),
     (['--rounds', '0'], '--rounds 0: must be at least 1'),
     (['--paths', 'onnxruntime', '--dtype', 'bfloat16'], '--paths onnxruntime: runs on the CPU and in float32 only'),
+    (['--paths', 'accelerate-triton'], '--paths accelerate-triton: runs on a GPU only'),
     (['--paths', 'train', '--dtype', 'float16'], '--dtype float16: does not train'),
     (['--paths', 'accelerate-openvino', '--dtype', 'bfloat16'], '--paths accelerate-openvino: runs on the CPU and in'),
 ])

@@ -7,6 +7,7 @@ from conftest import randomise, relative_error
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from res2net_mm import Res2Net, load_config
+from res2net_mm.acceleration import accelerate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 VARIANTS = {
@@ -92,3 +93,79 @@ def test_a_detector_learns(precision):
     packed = testing.demo_mm_inputs(2, [[3, 128, 128], [3, 128, 128]], num_items=[2, 1], num_classes=4)
     losses = [float(model.train_step(copy.deepcopy(packed), optim_wrapper)['loss']) for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+class TestTriton:
+    """``accelerate(model, 'triton')``; only in bfloat16 tiles are tried out, which takes a minute."""
+
+    @pytest.fixture(autouse=True)
+    def tiles(self, request, monkeypatch):
+        pytest.importorskip('triton')
+        from res2net_mm.triton_backend import CONFIGS, tuned_kernel
+        if 'bfloat16' not in request.node.name:
+            monkeypatch.setattr(tuned_kernel, 'configs', CONFIGS[:1])
+
+    @pytest.mark.parametrize('variant', [name for name in VARIANTS if name != 'strided'])
+    def test_the_same_function(self, variant):
+        _, plain = pair(**VARIANTS[variant])
+        fast = accelerate(plain, 'triton')
+        for size in ((2, 3, 97, 128), (1, 3, 64, 64)):
+            x = torch.randn(size, device='cuda')
+            with torch.no_grad():
+                for _ in range(3):  # launch by launch; captured and replayed; replayed
+                    for ours, theirs in zip(fast(x), plain(x)):
+                        assert relative_error(ours, theirs) < 1e-4 and ours.is_contiguous()
+        assert len(fast.graphs) == 2
+
+    @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+    def test_as_exact_as_pytorch(self, dtype):
+        _, plain = pair(depth=26)
+        dtype = getattr(torch, dtype)
+        x = torch.randn(4, 3, 96, 96, device='cuda').contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            exact, theirs = plain(x), copy.deepcopy(plain).to(dtype)(x.to(dtype))
+            ours = accelerate(plain, 'triton').to(dtype)(x.to(dtype))
+        for out, other, wanted in zip(ours, theirs, exact):
+            assert out.dtype == dtype and out.is_contiguous(memory_format=torch.channels_last)
+            assert relative_error(out.float(), wanted) < 1.2 * relative_error(other.float(), wanted)
+
+    def test_outputs_are_not_overwritten(self):
+        fast = accelerate(pair(depth=26)[1], 'triton')
+        inputs = [torch.randn(1, 3, size, 64, device='cuda') for size in (64, 96) for _ in range(3)]
+        inputs = [x.contiguous(memory_format=torch.channels_last) for x in inputs for _ in range(2)]
+        outs = [fast(x)[0] for x in inputs]
+        kept = [out.clone() for out in outs]
+        again = [fast(x)[0] for x in reversed(inputs)][::-1]
+        assert len(fast.graphs) == 2
+        assert all(torch.equal(out, copied) for out, copied in zip(outs, kept))
+        assert all(relative_error(out, copied) < 1e-5 for out, copied in zip(again, kept))
+
+    def test_sizes_that_change(self):
+        """No more graphs than 8, none for a size that came once; a moved or copied module starts anew."""
+        _, plain = pair(depth=26)
+        fast = accelerate(plain, 'triton')
+        sizes = [32 * i for i in range(1, 12)]
+        with torch.no_grad():
+            for size in [*sizes, *sizes, *sizes, 1000]:
+                x = torch.randn(1, 3, size, 64, device='cuda')
+                assert relative_error(fast(x)[-1], plain(x)[-1]) < 1e-4
+            assert len(fast.graphs) == 8
+            other = copy.deepcopy(fast)
+            assert not other.graphs and relative_error(other(x)[-1], plain(x)[-1]) < 1e-4
+            assert relative_error(fast.double().float()(x)[-1], plain(x)[-1]) < 1e-4 and not fast.graphs
+
+    def test_inside_another_graph(self):
+        _, plain = pair(depth=26)
+        fast, x = accelerate(plain, 'triton'), torch.randn(2, 3, 64, 64, device='cuda')
+        fast(x)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outs = fast(x)
+        x.copy_(torch.randn_like(x))
+        graph.replay()
+        with torch.no_grad():
+            assert relative_error(outs[-1], plain(x)[-1]) < 1e-4 and not fast.graphs
+
+    def test_no_images(self):
+        fast = accelerate(pair(depth=26)[1], 'triton')
+        assert [len(out) for out in fast(torch.zeros(0, 3, 64, 64, device='cuda'))] == [0] * 4
