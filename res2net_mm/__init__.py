@@ -17,6 +17,7 @@ _EXPORTS = {
     'Res2Net': '.models',
     'Res2SharedHead': '.models',
     'accelerate': '.acceleration',
+    'accelerate_training': '.training',
     'load_config': '.config',
 }
 

@@ -34,6 +34,8 @@ def train(argv=None):
                         help='go on from CHECKPOINT, or from the last one in the work directory')
     parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
                         help='automatic mixed precision in float16 or the type that is given')
+    parser.add_argument('--accelerate', action='store_true',
+                        help='train the same model faster and in less memory: the same up to rounding')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
     parser.add_argument('--strict-data', action='store_true',
@@ -44,6 +46,8 @@ def train(argv=None):
 
     if args.amp:
         use_mixed_precision(cfg, args.amp)
+    if args.accelerate:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.AccelerateTraining')]
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             fail(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')

@@ -97,6 +97,7 @@ class Classifier(nn.Module):
 def classifier(backbone, classes):
     """The classifier of a backbone that is given as its config."""
     backbone = MODELS.build(backbone)
+    backbone.out_indices = backbone.out_indices[-1:]
     return Classifier(backbone, backbone.out_channels[-1], classes)
 
 

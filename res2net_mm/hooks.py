@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from .data import BadDataError, leaves, refuse
 from .registry import HOOKS
 from .saliency_data import find_duplicates, find_pairs
+from .training import accelerate_training
 
 
 @HOOKS.register_module()
@@ -58,6 +59,14 @@ class RefuseTestPhotos(Hook):
                 same = find_duplicates(list(filter(os.path.isfile, trained)), tested)
                 refuse(f'{len(same)} photos to train on are photos of the test set {entry}:',
                        [f'{mine} = {theirs}' for mine, theirs in same])
+
+
+@HOOKS.register_module()
+class AccelerateTraining(Hook):
+    """Train through :func:`res2net_mm.accelerate_training`: the same losses, sooner and in less memory."""
+
+    def before_train(self, runner):
+        accelerate_training(runner.model.module if is_model_wrapper(runner.model) else runner.model)
 
 
 @HOOKS.register_module()

@@ -11,7 +11,7 @@
 #include <vector>
 
 using at::Tensor;
-using Optional = std::optional<Tensor>;
+using Optional = c10::optional<Tensor>;
 
 namespace {
 
@@ -123,21 +123,21 @@ void normalise(const Tensor& z, const Tensor& scale, const Tensor& shift, Tensor
 
 // The gradient of z is  (grad [+ grad2], where it is not masked) * scale + z * slope + offset.
 template <class T, bool ADDS, bool OWN_MASK, bool MASKED>
-void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& positive, const Tensor& z,
+void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& addend, const Tensor& z,
                    const Tensor& scale, const Tensor& shift, const Tensor& mean, const Tensor& invstd, bool statistics,
                    const Optional& masked, Tensor& out, Tensor& affine) {
   const int64_t channels = z.size(1);
-  const Pixels<T> input(z), grads(grad), grads2(grad2), mask(positive), kept(masked), output(out), found(affine);
+  const Pixels<T> input(z), grads(grad), grads2(grad2), added(addend), kept(masked), output(out), found(affine);
   const T *scales = scale.data_ptr<T>(), *shifts = shift.data_ptr<T>(), *means = mean.data_ptr<T>();
 
   const auto sums = two_sums<T>(z.size(0), channels, [&](int64_t pixel, T* __restrict sum, T* __restrict products) {
-    const T *row = input[pixel], *from = grads[pixel], *from2 = grads2[pixel], *seen = mask[pixel];
+    const T *row = input[pixel], *from = grads[pixel], *from2 = grads2[pixel], *other = added[pixel];
     T* keep = kept[pixel];
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
       T value = from[c];
       if (ADDS) value += from2[c];
-      if (MASKED) keep[c] = value = seen[c] > 0 ? value : 0;
+      if (MASKED) keep[c] = value = row[c] * scales[c] + shifts[c] + other[c] > 0 ? value : 0;
       if (OWN_MASK) value = row[c] * scales[c] + shifts[c] > 0 ? value : 0;
       sum[c] += value;
       products[c] += value * (row[c] - means[c]);
@@ -170,18 +170,18 @@ void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& po
 }
 
 // Returns the gradients of bias and weight, 2 x channels; writes that of z to out, and the masked gradient to masked.
-Tensor normalise_backward(const Tensor& grad, const Optional& grad2, const Optional& positive, bool relu,
+Tensor normalise_backward(const Tensor& grad, const Optional& grad2, const Optional& addend, bool relu,
                           const Tensor& z, const Tensor& scale, const Tensor& shift, const Tensor& mean,
                           const Tensor& invstd, bool statistics, const Optional& masked, Tensor out) {
-  TORCH_CHECK(positive.has_value() == masked.has_value() && !(positive && (grad2 || relu)), "no such combination");
+  TORCH_CHECK(addend.has_value() == masked.has_value() && !(addend && (grad2 || !relu)), "no such combination");
   Tensor affine = at::empty({2, z.size(1)}, z.options());
   AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise_backward", [&] {
-    auto run = positive ? backward_rows<scalar_t, false, false, true>
+    auto run = addend   ? backward_rows<scalar_t, false, false, true>
                : relu   ? (grad2 ? backward_rows<scalar_t, true, true, false>
                                  : backward_rows<scalar_t, false, true, false>)
                         : (grad2 ? backward_rows<scalar_t, true, false, false>
                                  : backward_rows<scalar_t, false, false, false>);
-    run(grad, grad2, positive, z, scale, shift, mean, invstd, statistics, masked, out, affine);
+    run(grad, grad2, addend, z, scale, shift, mean, invstd, statistics, masked, out, affine);
   });
   return affine;
 }
@@ -192,7 +192,7 @@ TORCH_LIBRARY(res2net_mm, library) {
   library.def("moments(Tensor z) -> Tensor", &moments);
   library.def("normalise(Tensor z, Tensor scale, Tensor shift, Tensor(a!) out, Tensor? addend, bool relu_first, "
               "bool relu_last) -> ()", &normalise);
-  library.def("normalise_backward(Tensor grad, Tensor? grad2, Tensor? positive, bool relu, Tensor z, Tensor scale, "
+  library.def("normalise_backward(Tensor grad, Tensor? grad2, Tensor? addend, bool relu, Tensor z, Tensor scale, "
               "Tensor shift, Tensor mean, Tensor invstd, bool statistics, Tensor(a!)? masked, Tensor(b!) out) -> Tensor",
               &normalise_backward);
 }
