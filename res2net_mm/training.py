@@ -68,12 +68,9 @@ def compile_each(blocks, **options):
 
 
 def layers(block):
-    """The convolutions of a block and their norms: the first 1×1, the 3×3, the last 1×1, the shortcut's.
-
-    A shortcut is what ``make_shortcut`` builds.
-    """
+    """The convolutions of a block and their norms: the first 1×1, the 3×3, the last 1×1, that of the shortcut if any."""
     convs, norms = [block.conv1, *block.convs, block.conv3], [block.bn1, *block.bns, block.bn3]
-    if block.downsample is not None:
+    if block.downsample is not None and len(block.downsample) > 1:
         convs.append(block.downsample[-2])
         norms.append(block.downsample[-1])
     return convs, norms
@@ -119,7 +116,9 @@ class TrainingBlock(Bottle2neck):
         if not x.is_contiguous(memory_format=torch.channels_last):
             x = ChannelsLast.apply(x)
         convs, norms = layers(self)
-        if identity is not None:  # from elsewhere, so the shortcut is not this block's to run
+        if identity is None and self.downsample is not None and len(self.downsample) == 1:
+            identity = self.downsample(x)  # pools only
+        if identity is not None:  # what it is made of is not this block's to run
             convs, norms = convs[:len(self.convs) + 2], norms[:len(self.convs) + 2]
         weights = [parameter for conv, norm in zip(convs, norms) for parameter in (conv.weight, norm.weight, norm.bias)]
         origins = [self._origin_of(x)]
@@ -353,8 +352,8 @@ def convolve_backward(grad, x, weight, conv, grad_x=None):
         of_weight = (grad.T @ rows(x)).view_as(weight)
         of_x = grad @ matrix if grad_x is None else rows(grad_x).addmm_(grad, matrix)
         return images(of_x, x), of_weight
-    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, conv.stride, conv.padding, conv.dilation, False, (0, 0), conv.groups, (True, True, False))
+    geometry = (conv.stride, conv.padding, conv.dilation, False, (0, 0), conv.groups)
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, (True, True, False))
     of_x = of_x.contiguous(memory_format=torch.channels_last)
     return of_x if grad_x is None else of_x.add_(grad_x), of_weight
 
