@@ -23,6 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .models.base import Backbone
 from .models.res_head import Res2SharedHead
 
+MOST_SIZES = 8  # for which a library prepares
+
 
 def accelerate(model, backend='pytorch'):
     """Make a model faster for inference.
@@ -244,6 +246,9 @@ def in_layout_of(images, out):
 class Exported(nn.Module):
     """A module that another library runs on the CPU, on as many threads as PyTorch; images of any size and number.
 
+    Libraries are faster at sizes that they know when they prepare a model. So a size that comes again is prepared for,
+    up to :data:`MOST_SIZES` of them; others share a model that takes any.
+
     Args:
         module (nn.Module): The module, in eval mode.
     """
@@ -252,53 +257,74 @@ class Exported(nn.Module):
         super().__init__()
         self.out_channels = module.out_channels
         channels = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight.shape[1]
+        outputs = module(torch.zeros(1, channels, 64, 64))
+        self.single = isinstance(outputs, torch.Tensor)
+        names = ['out'] if self.single else [f'out{i}' for i in range(len(outputs))]
+        axes = {name: {0: 'number', 2: f'height_{name}', 3: f'width_{name}'} for name in ('images', *names)}
         file = io.BytesIO()
-        any_size = {0: 'images', 2: 'height', 3: 'width'}
-        outputs = self._names(module(torch.zeros(1, channels, 64, 64)))
         torch.onnx.export(module, (torch.zeros(1, channels, 64, 64), ), file, dynamo=False, input_names=['images'],
-                          output_names=outputs, dynamic_axes=dict.fromkeys(['images', *outputs], any_size))
-        self.single = outputs == ['out']
-        self._load(file.getvalue())
-
-    @staticmethod
-    def _names(outputs):
-        return ['out'] if isinstance(outputs, torch.Tensor) else [f'out{i}' for i in range(len(outputs))]
+                          output_names=names, dynamic_axes=axes)
+        self.model = file.getvalue()
+        self.any_size = self.prepare()
+        self.seen, self.prepared = set(), {}
 
     def forward(self, images):
         """(n, c, h, w), float32 on the CPU -> what the module returns."""
         if images.device.type != 'cpu' or images.dtype != torch.float32:
             raise ValueError(f'{type(self).__name__} runs float32 on the CPU, not {images.dtype} on {images.device}')
-        outs = tuple(map(torch.from_numpy, self._run(images.detach().contiguous().numpy())))
-        return outs[0] if self.single else outs
+        outs = self.run(images.detach().contiguous())
+        return outs[0] if self.single else tuple(outs)
+
+    def run(self, images):
+        """Images -> a list of outputs."""
+        outs = self.runner_for(tuple(images.shape))(images.numpy())
+        return [torch.from_numpy(out) for out in outs]
+
+    def runner_for(self, shape):
+        """What takes an array of this shape to a list of arrays."""
+        if shape in self.seen and shape not in self.prepared and len(self.prepared) < MOST_SIZES:
+            self.prepared[shape] = self.prepare(shape)
+        self.seen.add(shape)
+        return self.prepared.get(shape, self.any_size)
 
 
 class OnnxRuntime(Exported):
     """A module that ONNX Runtime runs."""
 
-    def _load(self, model):
-        self.session = onnx_session(model)
-
-    def _run(self, images):
-        return self.session.run(None, {'images': images})
+    def prepare(self, shape=None):
+        names = ('number', 'channels', 'height_images', 'width_images')
+        session = onnx_session(self.model, zip(names, shape or ()))
+        return lambda images: session.run(None, {'images': images})
 
 
 class OpenVino(Exported):
-    """A module that OpenVINO runs."""
+    """A module that OpenVINO runs, image by image: the features of one stay in the processor's cache."""
 
-    def _load(self, model):
+    def prepare(self, shape=None):
         import openvino
-        self.model = compile_for_openvino(openvino.Core().read_model(model))
+        model = openvino.Core().read_model(self.model)
+        if shape:
+            model.reshape(list(shape))
+        compiled = compile_for_openvino(model)
+        return lambda images: list(compiled([images]).values())
 
-    def _run(self, images):
-        outs = self.model([images])
-        return [outs[out].copy() for out in self.model.outputs]
+    def run(self, images):
+        outs = zip(*(super(OpenVino, self).run(image) for image in images.split(1)))
+        return [torch.cat(out) if len(out) > 1 else out[0] for out in outs]
 
 
-def onnx_session(model):
-    """ONNX Runtime on the CPU, on as many threads as PyTorch, for a model's file or bytes."""
+def onnx_session(model, sizes=()):
+    """ONNX Runtime on the CPU, on as many threads as PyTorch, for a model's file or bytes.
+
+    Args:
+        model (str | bytes): The model.
+        sizes (Sequence[tuple[str, int]]): Names of sizes that the model leaves open, and what they are. Defaults to ().
+    """
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    for name, size in sizes:
+        options.add_free_dimension_override_by_name(name, size)
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
