@@ -68,7 +68,7 @@ def compile_each(blocks, **options):
 
 
 def layers(block):
-    """The convolutions of a block and their norms: first 1×1, the 3×3, last 1×1, that of the shortcut if there is one."""
+    """The convolutions of a block and their norms: the 1×1, the 3×3, the last 1×1, and the shortcut's, if any."""
     convs, norms = [block.conv1, *block.convs, block.conv3], [block.bn1, *block.bns, block.bn3]
     if block.downsample is not None and len(block.downsample) > 1:
         convs.append(block.downsample[-2])
