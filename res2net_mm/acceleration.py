@@ -227,16 +227,18 @@ def overwrite_addends(module):
 
 
 def keep_layout(module):
-    """oneDNN leaves the channels of a pixel together; outputs get the layout of the input."""
+    """oneDNN leaves the channels of a pixel together; outputs, and what others' layers get, have the input's layout."""
     graph = module.graph
     images = next(node for node in graph.nodes if node.op == 'placeholder')
-    output = next(node for node in graph.nodes if node.op == 'output')
-    with graph.inserting_before(output):
-        output.args = fx.map_arg(output.args, lambda out: graph.call_function(in_layout_of, (images, out)))
+    for node in list(graph.nodes):
+        layer = type(called(node, module)).__module__
+        if node.op == 'output' or (node.op == 'call_module' and not layer.startswith(('torch.', 'res2net_mm.'))):
+            with graph.inserting_before(node):
+                node.args = fx.map_arg(node.args, lambda x: graph.call_function(in_layout_of, (images, x)))
 
 
 def in_layout_of(images, out):
-    """mmcv's RoIAlign, on a CPU, reads every feature as if it were contiguous."""
+    """mmcv's RoIAlign and deformable convolutions, on a CPU, read every tensor as if it were contiguous."""
     return out.contiguous() if images.is_contiguous() else out
 
 

@@ -62,7 +62,12 @@ template <class T>
 void moments_of(const Tensor& z, Tensor& found) {
   const int64_t channels = z.size(1);
   const Pixels<T> input(z), output(found);
-  const T* pivot = input[0];  // squares are summed about a value of the channel: no cancellation far from zero
+  // Squares are summed about the mean of some pixels, so that nothing cancels where values are far from zero.
+  const int64_t sampled = std::min<int64_t>(z.size(0), 64);
+  std::vector<T> near(channels);
+  for (int64_t i = 0; i < sampled; ++i)
+    for (int64_t c = 0; c < channels; ++c) near[c] += input[i * z.size(0) / sampled][c] / sampled;
+  const T* pivot = near.data();
   const auto sums = two_sums<T>(z.size(0), channels, [&](int64_t pixel, T* __restrict sum, T* __restrict squares) {
     const T* row = input[pixel];
 #pragma omp simd
@@ -98,16 +103,16 @@ void normalise_rows(const Tensor& z, const Tensor& scale, const Tensor& shift, c
 #pragma omp simd
       for (int64_t c = 0; c < channels; ++c) {
         T value = row[c] * scales[c] + shifts[c];
-        if (RELU_FIRST) value = value > 0 ? value : 0;
+        if (RELU_FIRST) value = value < 0 ? 0 : value;
         if (ADDS) value += other[c];
-        if (RELU_LAST) value = value > 0 ? value : 0;
+        if (RELU_LAST) value = value < 0 ? 0 : value;
         to[c] = value;
       }
     }
   });
 }
 
-// out = norm(z) [ReLU] [+ addend] [ReLU]
+// out = norm(z) [ReLU] [+ addend] [ReLU]; what is not a number stays so, as in PyTorch
 void normalise(const Tensor& z, const Tensor& scale, const Tensor& shift, Tensor out, const Optional& addend,
                bool relu_first, bool relu_last) {
   AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise", [&] {
@@ -137,8 +142,8 @@ void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& ad
     for (int64_t c = 0; c < channels; ++c) {
       T value = from[c];
       if (ADDS) value += from2[c];
-      if (MASKED) keep[c] = value = row[c] * scales[c] + shifts[c] + other[c] > 0 ? value : 0;
-      if (OWN_MASK) value = row[c] * scales[c] + shifts[c] > 0 ? value : 0;
+      if (MASKED) keep[c] = value = row[c] * scales[c] + shifts[c] + other[c] <= 0 ? 0 : value;
+      if (OWN_MASK) value = row[c] * scales[c] + shifts[c] <= 0 ? 0 : value;
       sum[c] += value;
       products[c] += value * (row[c] - means[c]);
     }
@@ -162,8 +167,9 @@ void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& ad
       for (int64_t c = 0; c < channels; ++c) {
         T value = from[c];
         if (ADDS) value += from2[c];
-        if (OWN_MASK) value = row[c] * scales[c] + shifts[c] > 0 ? value : 0;
-        to[c] = value * scales[c] + row[c] * slope[c] + offset[c];
+        if (OWN_MASK) value = row[c] * scales[c] + shifts[c] <= 0 ? 0 : value;
+        value *= scales[c];
+        to[c] = statistics ? value + row[c] * slope[c] + offset[c] : value;
       }
     }
   });

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import BatchNorm2d
 
 from .models.base import Backbone
 from .models.bottle2neck import Bottle2neck
+from .models.res_head import Res2SharedHead
 from .norm_kernels import Norm, kernels, moments, normalise, normalise_backward
 
 MOST_STEPS = 5  # from a tensor that is kept to one that is made from it again
@@ -39,6 +40,8 @@ def accelerate_training(model):
     Raises:
         ValueError: If there is no such block in the model.
     """
+    if any(isinstance(module, TrainingBlock) for module in model.modules()):
+        return model  # it is already
     blocks = [module for module in model.modules() if type(module) is Bottle2neck]
     on_gpu = any(parameter.is_cuda for block in blocks for parameter in block.parameters())
     blocks = blocks if on_gpu else list(filter(is_plain, blocks))
@@ -54,9 +57,11 @@ def accelerate_training(model):
         return model
     for block in blocks:
         block.__class__ = TrainingBlock  # the layers, their names and hooks stay; only how they are run differs
-    for backbone in model.modules():
-        if isinstance(backbone, Backbone):
-            backbone.register_forward_hook(contiguous_outputs)
+    for module in model.modules():
+        if isinstance(module, (Backbone, Res2SharedHead)):
+            module.register_forward_hook(contiguous_outputs)
+        elif type(module) is Bottle2neck:
+            module.register_forward_pre_hook(contiguous_input)
     return model
 
 
@@ -84,8 +89,13 @@ def is_plain(block):
             and isinstance(block.se, nn.Identity) and not any(block.plugins.values()))
 
 
+def contiguous_input(block, inputs):
+    """TrainingBlocks keep the channels of a pixel together; on a CPU mmcv's operators take anything for contiguous."""
+    return inputs[0].contiguous(), *inputs[1:]
+
+
 def contiguous_outputs(backbone, images, outputs):
-    """Blocks keep the channels of a pixel together; mmcv's RoIAlign, on a CPU, takes any feature for contiguous."""
+    """See above: among them are RoIAlign and deformable convolutions."""
     return outputs.contiguous() if isinstance(outputs, torch.Tensor) else tuple(out.contiguous() for out in outputs)
 
 
@@ -204,7 +214,8 @@ class FusedBlock(torch.autograd.Function):
         else:
             origin = Origin(identity.contiguous(memory_format=torch.channels_last))
         added = origin.make() if z4 else x if identity is None else origin.base
-        out = images(normalise(rows(z3), found[last], addend=rows(added), relu_last=block.last_relu), z3)
+        out = torch.empty_like(z3)  # no view, so that it may be changed in place
+        normalise(rows(z3), found[last], rows(out), addend=rows(added), relu_last=block.last_relu)
 
         ctx.block, ctx.convs, ctx.norms, ctx.steps = block, convs, found, origins[0].steps
         ctx.given = identity is not None

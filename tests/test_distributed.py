@@ -150,6 +150,12 @@ def test_resume_with_another_number_of_processes(before, after, folder, one, two
     resumed.assert_continues(one, 2)
 
 
+def test_accelerated(folder, one):
+    """Two processes with blocks in one piece equal one without, in losses, weights and the optimizer's state."""
+    accelerated = Run(folder, 'accelerated', 2, '--accelerate')
+    accelerated.assert_continues(one, 0)
+
+
 @pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.2'), reason="PyTorch 2.1's FSDP needs a GPU")
 def test_fully_sharded(folder, one):
     """The same training with FSDP; resumed, and its checkpoint serves without FSDP too."""
