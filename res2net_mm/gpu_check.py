@@ -26,9 +26,12 @@ TIMES = {  # part: how times are measured on a GPU, by default in bfloat16 with 
     'speed': 'benchmark.py --paths eager accelerate --peers --batch-sizes 1 32 256 --rounds 7',
     'compile': 'benchmark.py resnet50 res2net50_26w4s --paths accelerate compile accelerate-compile --peers timm '
                '--batch-sizes 1 32 256 --rounds 7',
+    'triton': 'benchmark.py resnet50 res2net50_26w4s --paths compile accelerate-triton --peers timm '
+              '--batch-sizes 1 32 256 --rounds 7',
     'training': 'benchmark.py resnet50 res2net50_26w4s res2net50_v1b_26w4s --paths train --peers --batch-sizes 32 256 '
                 '--rounds 7',
-    'training-compile': 'benchmark.py res2net50_26w4s --paths train train-compile --peers timm --batch-sizes 32',
+    'training-compile': 'benchmark.py res2net50_26w4s --paths train train-accelerate train-compile '
+                        '--peers timm mmpretrain --batch-sizes 32',
     'curves': 'cost_curves.py --at 32 224 --batch-sizes 1 4 16 64 256 --rounds 5',
     'models': f'benchmark_models.py {MODELS} --batch-sizes 1 8',
     'models-float32': f'benchmark_models.py {MODELS} --batch-sizes 1 8 --dtype float32',
