@@ -245,10 +245,7 @@ def page(report, device):
 
 def table(rows, heads):
     """A Markdown table with some of the columns in ``HEADS``."""
-
-    def spread(found):
-        return f'{found["median"]:.2f} ±{(found["high"] - found["low"]) / 2:.2f}'
-
+    spread = measuring.spread
     lines = [dict(zip(HEADS, (row['config'], '×'.join(map(str, row['image_size'])), row['batch_size'], row['backbone'],
                               row['path'], f'{row["images_per_second"]:.2f}', spread(row['to_resnet']),
                               spread(row['to_ours'])))) for row in rows]

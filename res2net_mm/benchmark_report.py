@@ -2,7 +2,7 @@
 from . import paper
 from .cli import console
 from .contenders import BASELINE, OURS, PEERS, is_training
-from .measuring import MEASURED, ratio
+from .measuring import MEASURED, ratio, spread
 
 # 1. Answers to what is asked of a model.
 
@@ -88,18 +88,18 @@ TIMES = ('ms', 'images/s', 'TFLOP/s')  # a CPU's say little about another's; its
 
 
 def cells(row):
-    """A row of the table as text: ratios with half the distance between the quartiles."""
+    """A row of the table as text."""
 
-    def spread(found):
-        return f'{found["median"]:.2f} ±{(found["high"] - found["low"]) / 2:.2f}' if found else ''
+    def share(key):
+        return spread(row[key]) if row[key] else ''
 
     def number(key, digits, unit=1.):
         return f'{row[key] / unit:.{digits}f}' if row.get(key) else ''
 
     return (str(row['batch_size']), row['preset'], row['source'], row['path'], number('params', 2, 1e6),
             number('macs', 2, 1e9), number('ms', 1), number('images_per_second', 1), number('tflops', 2),
-            number('of_product', 0, .01), number('of_copy', 0, .01), spread(row['to_baseline']), number('paper', 2),
-            spread(row['to_ours']), number('step_memory', 0, 1e6), number('memory', 0, 1e6))
+            number('of_product', 0, .01), number('of_copy', 0, .01), share('to_baseline'), number('paper', 2),
+            share('to_ours'), number('step_memory', 0, 1e6), number('memory', 0, 1e6))
 
 
 def print_table(rows):

@@ -11,7 +11,7 @@ from .acceleration import accelerate, compile_for_openvino, onnx_session
 from .complexity import Classifier, classifier
 from .models.presets import find_preset
 from .models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
-from .training import accelerate_training
+from .training import accelerate_training, allow_many_compilations
 
 CLASSES = 1000
 OURS = 'res2net_mm'
@@ -70,8 +70,7 @@ def compiled(model, batch):
 
 
 def compile_this(model, **options):
-    # PyTorch compiles eight models of one class, and quietly runs the ninth layer by layer.
-    torch._dynamo.config.cache_size_limit = torch._dynamo.config.accumulated_cache_size_limit = 1000
+    allow_many_compilations()
     return torch.compile(model, dynamic=False, **options)
 
 

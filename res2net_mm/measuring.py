@@ -62,6 +62,11 @@ def ratio(values, others):
     return dict(median=median(ratios), low=low, high=high)
 
 
+def spread(found):
+    """A ratio as text, with half the distance between the quartiles."""
+    return f'{found["median"]:.2f} ±{(found["high"] - found["low"]) / 2:.2f}'
+
+
 # 2. Ceilings: what the machine does when nothing is in the way. They are timed in the same rounds as the models.
 
 

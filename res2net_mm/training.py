@@ -67,9 +67,14 @@ def accelerate_training(model):
 
 def compile_each(blocks, **options):
     """Block by block: they are alike, while a whole detector changes with every image size."""
-    torch._dynamo.config.cache_size_limit = 1000  # above 8 PyTorch would quietly compile no more of them
+    allow_many_compilations()
     for block in blocks:
         block.compile(**options)
+
+
+def allow_many_compilations():
+    """PyTorch compiles eight modules of one class, and quietly runs the ninth layer by layer."""
+    torch._dynamo.config.cache_size_limit = torch._dynamo.config.accumulated_cache_size_limit = 1000
 
 
 def layers(block):
