@@ -16,9 +16,9 @@ _EXPORTS = {
     'DSSHead': '.models',
     'Res2Net': '.models',
     'Res2SharedHead': '.models',
-    'accelerate': '.acceleration',
-    'accelerate_training': '.training',
-    'load_config': '.config',
+    'accelerate': '.acceleration.backends',
+    'accelerate_training': '.acceleration.training.block',
+    'load_config': '.utils.config',
 }
 
 __all__ = ['__version__', *_EXPORTS]

@@ -36,7 +36,7 @@ def toolbox(name, extra, also=''):
             f'from {name}.registry import MODELS\n'
             f'init_default_scope("{name}")\n'
             'model = MODELS.build(dict(type="res2net_mm.Res2Net", depth=26, base_channels=16))\n'
-            'assert type(model).__module__ == "res2net_mm.models.res2net", type(model)\n'
+            'assert type(model).__module__ == "res2net_mm.models.backbones.res2net", type(model)\n'
             f'print({name}.__version__ + ", resolves res2net_mm.Res2Net")')
     return Check(name, name, code, f"{PIP} 'res2net_mm[{extra}]'")
 

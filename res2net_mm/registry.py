@@ -12,9 +12,15 @@ from mmengine.registry import STRATEGIES as MMENGINE_STRATEGIES
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm', locations=['res2net_mm.models'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='res2net_mm', locations=['res2net_mm.hooks'])
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='res2net_mm', locations=['res2net_mm.datasets'])
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='res2net_mm', locations=['res2net_mm.metrics'])
-STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='res2net_mm', locations=['res2net_mm.strategy'])
-TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm', locations=['res2net_mm.transforms'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='res2net_mm',
+                  locations=['res2net_mm.models'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='res2net_mm',
+                 locations=['res2net_mm.engine.hooks'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='res2net_mm',
+                    locations=['res2net_mm.datasets.saliency'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='res2net_mm',
+                   locations=['res2net_mm.evaluation'])
+STRATEGIES = Registry('strategy', parent=MMENGINE_STRATEGIES, scope='res2net_mm',
+                      locations=['res2net_mm.engine.strategies'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='res2net_mm',
+                      locations=['res2net_mm.datasets.transforms'])

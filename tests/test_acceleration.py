@@ -9,8 +9,8 @@ from test_contract import BACKBONES, build
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from res2net_mm import Res2Net
-from res2net_mm.acceleration import FusedConv, accelerate
-from res2net_mm.models.res2net import ARCHS
+from res2net_mm.acceleration.backends import FusedConv, accelerate
+from res2net_mm.models.backbones.res2net import ARCHS
 
 SMALL = dict(depth=26, base_channels=16)
 VARIANTS = {

@@ -6,8 +6,11 @@ import pytest
 import torch
 from test_cli import expect_failure
 
-from res2net_mm import benchmark, benchmark_report, complexity, contenders
-from res2net_mm.models.presets import PRESETS, build_preset
+from res2net_mm.analysis import complexity
+from res2net_mm.benchmark import classifiers as benchmark
+from res2net_mm.benchmark import contenders
+from res2net_mm.benchmark import report as benchmark_report
+from res2net_mm.models.names import PRESETS, build_preset
 
 
 def test_command(tmp_path, capsys):

@@ -5,8 +5,9 @@ import pytest
 import torch
 from test_cli import expect_failure
 
-from res2net_mm import Res2Net, benchmark_models
-from res2net_mm.config import load_config
+from res2net_mm import Res2Net
+from res2net_mm.benchmark import detectors as benchmark_models
+from res2net_mm.utils.config import load_config
 
 OURS = dict(type='res2net_mm.Res2Net', depth=50, out_indices=(0, 1, 2, 3), frozen_stages=1, norm_eval=True,
             init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s'))
@@ -98,7 +99,7 @@ def test_a_detector_has_all_proposals_and_no_detections(detector, monkeypatch):
 
 def test_command(detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmpose')
-    monkeypatch.setattr('res2net_mm.measuring.LEAST_SECONDS', 0)
+    monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
     benchmark_models.main([str(detector), 'res2net_mm::simplebaseline_r2n50_coco.py', '--image-size', '64', '96',
                            '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
     report = json.loads((tmp_path / 'benchmark_models.json').read_text())

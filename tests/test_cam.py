@@ -9,8 +9,9 @@ from mmengine.registry import MODELS, init_default_scope
 
 pytest.importorskip('pytorch_grad_cam')
 pytest.importorskip('mmpretrain')
-from res2net_mm import cam, coverage, explain  # noqa: E402
-from res2net_mm.photos import find_photos, read_photo  # noqa: E402
+from res2net_mm.analysis.cam import coverage, explain
+from res2net_mm.analysis.cam import sheet as cam  # noqa: E402
+from res2net_mm.utils.images import find_photos, read_photo  # noqa: E402
 
 CLASSES = ('upright', 'level')  # stripes
 CLASSIFIER = """

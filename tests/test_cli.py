@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from res2net_mm import cli
-from res2net_mm.shapes import CLASSES, write_shapes
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets.shapes import CLASSES, write_shapes
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).parents[1]

@@ -18,9 +18,15 @@ from mmengine.runner import Runner
 from test_cli import expect_failure
 from torch.utils.flop_counter import FlopCounterMode
 
-from res2net_mm import cli, complexity, evidence, load_config, machine, paper, reproduce
-from res2net_mm.data import BadDataError, check_data
-from res2net_mm.weights import SCHEME, WEIGHTS, file_name
+from res2net_mm import load_config
+from res2net_mm.analysis import complexity
+from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets.checks import BadDataError, check_data
+from res2net_mm.reproduction import evidence
+from res2net_mm.reproduction import runs as reproduce
+from res2net_mm.reproduction import tables as paper
+from res2net_mm.utils import provenance as machine
 
 structures = pytest.importorskip('mmpretrain.structures')
 ROOT = Path(__file__).parents[1]

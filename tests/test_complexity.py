@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from res2net_mm.complexity import CIFAR, IMAGENET, page, traffic
+from res2net_mm.analysis.complexity import CIFAR, IMAGENET, page, traffic
 
 COMMITTED = (Path(__file__).parents[1] / 'docs' / 'complexity.md').read_text()
 

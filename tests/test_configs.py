@@ -178,7 +178,7 @@ def test_builds_in_every_toolbox_without_custom_imports(toolbox):
     registry = pytest.importorskip(f'{toolbox}.registry')
     init_default_scope(toolbox)
     built = registry.MODELS.build(dict(type='res2net_mm.Res2Net', depth=26, base_channels=16))
-    assert type(built).__module__ == 'res2net_mm.models.res2net'
+    assert type(built).__module__ == 'res2net_mm.models.backbones.res2net'
 
 
 @pytest.mark.parametrize('base, message', [

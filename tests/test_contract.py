@@ -47,7 +47,7 @@ def gradients(model, x):
 
 
 def test_all_registered_backbones_are_here():
-    from res2net_mm.models.base import Backbone
+    from res2net_mm.models.backbones.base import Backbone
     registered = {name for name, cls in registry.MODELS.module_dict.items() if issubclass(cls, Backbone)}
     assert {config['type'] for config in BACKBONES.values()} == {f'res2net_mm.{name}' for name in registered}
 

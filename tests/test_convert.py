@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from res2net_mm import Res2Net
-from res2net_mm.checkpoint import MASKRCNN_STEM, adapt_state_dict, recognise, rename
-from res2net_mm.convert import architecture, backbone_config, convert, convert_file, inspect, main, preset
-from res2net_mm.files import read_checkpoint, write_checkpoint
-from res2net_mm.models.res2net import ARCHS
+from res2net_mm.checkpoints.convert import architecture, backbone_config, convert, convert_file, inspect, main, preset
+from res2net_mm.checkpoints.files import read_checkpoint, write_checkpoint
+from res2net_mm.checkpoints.loading import MASKRCNN_STEM, adapt_state_dict, recognise, rename
+from res2net_mm.models.backbones.res2net import ARCHS
 
 SMALL = dict(depth=26, base_channels=16)
 V1B = dict(deep_stem=True, avg_down=True)

@@ -4,8 +4,9 @@ import json
 import pytest
 from test_cli import expect_failure
 
-from res2net_mm import complexity, cost_curves
-from res2net_mm.models.presets import PRESETS
+from res2net_mm.analysis import complexity
+from res2net_mm.benchmark import curves as cost_curves
+from res2net_mm.models.names import PRESETS
 
 
 @pytest.mark.parametrize('scales', [1, 2, 7])
@@ -57,7 +58,7 @@ def test_command(tmp_path, monkeypatch):
                 strides=(1, 2), dilations=(1, 1), out_indices=(1, ))
     monkeypatch.setattr(cost_curves, 'find_preset', lambda name: tiny)
     monkeypatch.setattr(cost_curves, 'of_equal_cost', lambda scales: dict(tiny, scales=scales))
-    monkeypatch.setattr('res2net_mm.measuring.LEAST_SECONDS', 0)
+    monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
     cost_curves.main(['resnet50', '--scales', '3', '1', '--batch-sizes', '1', '2', '--image-sizes', '32', '64', '96',
                       '--at', '2', '48', '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
     report = json.loads((tmp_path / 'cost_curves.json').read_text())

@@ -7,7 +7,7 @@ from conftest import randomise, relative_error
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from res2net_mm import Res2Net, load_config
-from res2net_mm.acceleration import accelerate
+from res2net_mm.acceleration.backends import accelerate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 VARIANTS = {
@@ -101,7 +101,7 @@ class TestTriton:
     @pytest.fixture(autouse=True)
     def tiles(self, request, monkeypatch):
         pytest.importorskip('triton')
-        from res2net_mm.triton_backend import CONFIGS, tuned_kernel
+        from res2net_mm.acceleration.triton.kernel import CONFIGS, tuned_kernel
         if 'bfloat16' not in request.node.name:
             monkeypatch.setattr(tuned_kernel, 'configs', CONFIGS[:1])
 

@@ -14,11 +14,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from test_cli import CONFIG, FAST, arguments, expect_failure
 
-from res2net_mm import cli
-from res2net_mm.config import load_config
-from res2net_mm.data import BadDataError, check_data, check_photos, file_defect, skip_bad_samples
-from res2net_mm.shapes import CLASSES, write_shapes
-from res2net_mm.transforms import SkipBadSample
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets.checks import BadDataError, check_data, check_photos, file_defect, skip_bad_samples
+from res2net_mm.datasets.shapes import CLASSES, write_shapes
+from res2net_mm.datasets.transforms import SkipBadSample
+from res2net_mm.utils.config import load_config
 
 pytest.importorskip('mmdet')
 
@@ -100,7 +100,7 @@ def test_coco_file_that_is_cut_off_or_missing(broken):
 
 def test_polygons_that_mmdet_leaves_out(broken, monkeypatch):
     said = []
-    monkeypatch.setattr('res2net_mm.data.warn', said.append)
+    monkeypatch.setattr('res2net_mm.datasets.checks.warn', said.append)
     path = broken / 'annotations' / 'instances_train2017.json'
     data = json.loads(path.read_text())
     data['annotations'][1]['segmentation'] = [[1, 2, 3, 4]]
@@ -314,7 +314,7 @@ def training_set(cfg, strict=False):
 @pytest.mark.parametrize('name, spoil, message', DEFECTS)
 def test_sample_is_skipped(name, spoil, message, masks, monkeypatch):
     said = []
-    monkeypatch.setattr('res2net_mm.data.warn', said.append)
+    monkeypatch.setattr('res2net_mm.datasets.checks.warn', said.append)
     spoil(masks / name)
     dataset = training_set(segmentation(masks, 'train'))
     for _ in range(20):

@@ -15,8 +15,8 @@ from mmengine.utils import digit_version
 from test_cli import CONFIG as DETECTOR
 from test_cli import arguments, logged, shapes  # noqa: F401
 
-from res2net_mm import cli
-from res2net_mm.strategy import FSDPStrategy
+from res2net_mm.cli import main as cli
+from res2net_mm.engine.strategies import FSDPStrategy
 
 pytest.importorskip('mmpretrain')
 TOOLS = Path(__file__).parents[1] / 'tools'

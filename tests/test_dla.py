@@ -6,8 +6,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA
-from res2net_mm.complexity import count
-from res2net_mm.models.dla import ARCHS
+from res2net_mm.analysis.complexity import count
+from res2net_mm.models.backbones.dla import ARCHS
 
 DEAD_SHAPES = {'level3.project.': (256, 128), 'level4.project.': (512, 256), 'level4.tree1.project.': (512, 256)}
 DEAD_PARAMS = 297472
@@ -168,7 +168,7 @@ def test_arguments_override_the_architecture():
 
 def test_initialisation(monkeypatch):
     said = []
-    monkeypatch.setattr('res2net_mm.models.base.print_log', lambda message, **kwargs: said.append(message))
+    monkeypatch.setattr('res2net_mm.models.backbones.base.print_log', lambda message, **kwargs: said.append(message))
     model = tiny()
     model.init_weights()
     conv = model.level5.root.conv.weight

@@ -10,8 +10,11 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 
-from res2net_mm import Res2Net, checkpoint, cli, convert
-from res2net_mm.files import read_checkpoint, write_checkpoint
+from res2net_mm import Res2Net
+from res2net_mm.checkpoints import convert
+from res2net_mm.checkpoints import loading as checkpoint
+from res2net_mm.checkpoints.files import read_checkpoint, write_checkpoint
+from res2net_mm.cli import main as cli
 
 TINY = dict(depth=26, base_channels=8, num_stages=1, strides=(1, ), dilations=(1, ), out_indices=(0, ))
 

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from res2net_mm import benchmark, benchmark_models, cost_curves, gpu_check
-from res2net_mm.config import packaged_configs
+from res2net_mm.benchmark import classifiers as benchmark
+from res2net_mm.benchmark import curves as cost_curves
+from res2net_mm.benchmark import detectors as benchmark_models
+from res2net_mm.benchmark import gpu_check
+from res2net_mm.utils.config import packaged_configs
 
 
 def test_arguments(tmp_path, monkeypatch, capsys):
@@ -66,10 +69,11 @@ def test_times_are_measured_on_the_device(tmp_path, monkeypatch):
             assert commands[-1][-4:] == ['--device', device, '--out', str(tmp_path / part)]
             assert ('--dtype' in commands[-1]) == (device == 'cuda')
     parsed = []
-    for tool in (benchmark, benchmark_models, cost_curves):
+    tools = dict(benchmark=benchmark, benchmark_models=benchmark_models, cost_curves=cost_curves)
+    for name, tool in tools.items():
         monkeypatch.setattr(tool, 'run_tool', lambda run, args: parsed.append(args))
         for path, *arguments in commands:
-            if Path(path).stem == tool.__name__.rpartition('.')[2]:
+            if Path(path).stem == name:
                 tool.main(arguments)
     assert len(parsed) == len(commands) and all(Path(command[0]).is_file() for command in commands)
 

@@ -6,7 +6,8 @@ import torch
 from conftest import relative_error
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
-from res2net_mm import Res2Net, cli, load_config
+from res2net_mm import Res2Net, load_config
+from res2net_mm.cli import main as cli
 
 
 def test_amp_in_a_config(monkeypatch):

@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from res2net_mm import measuring
+from res2net_mm.benchmark import timing as measuring
 
 CPU = torch.device('cpu')
 

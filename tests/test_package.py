@@ -43,7 +43,7 @@ def test_wheel_carries_configs_tools_and_index(wheel):
     for path in [*(ROOT / 'configs').rglob('*.*'), *(ROOT / 'tools').glob('*.*'), ROOT / 'model-index.yml']:
         if '__pycache__' not in str(path):
             assert f'res2net_mm/.mim/{path.relative_to(ROOT)}' in names
-    assert 'res2net_mm/tables.yml' in names
+    assert 'res2net_mm/reproduction/tables.yml' in names
 
 
 @pytest.mark.parametrize('install', ['wheel', 'editable'])

@@ -9,8 +9,10 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 
-from res2net_mm import cli, load_config, weights
-from res2net_mm.transforms import ClippedBBoxTransform
+from res2net_mm import load_config
+from res2net_mm.checkpoints import hub as weights
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets.transforms import ClippedBBoxTransform
 
 pytest.importorskip('mmpose')
 ROOT = Path(__file__).parents[1] / 'configs'

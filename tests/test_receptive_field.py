@@ -7,7 +7,15 @@ import torch
 from conftest import randomise
 
 from res2net_mm import DLA, BLRes2Net, Res2Net
-from res2net_mm.receptive_field import Field, calibrate, last_blocks, main, measure, positive_copy, theoretical_radii
+from res2net_mm.analysis.receptive_field import (
+    Field,
+    calibrate,
+    last_blocks,
+    main,
+    measure,
+    positive_copy,
+    theoretical_radii,
+)
 
 CONFIG = "model = dict(backbone=dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, num_stages=2, " \
          'strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)))\n'

@@ -10,9 +10,13 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from res2net_mm import figure, load_config, machine, paper, reproduce
-from res2net_mm.schedules import derived_config, difference, from_scratch, short, smoke
-from res2net_mm.shapes import write_shapes
+from res2net_mm import load_config
+from res2net_mm.datasets.shapes import write_shapes
+from res2net_mm.reproduction import figure
+from res2net_mm.reproduction import runs as reproduce
+from res2net_mm.reproduction import tables as paper
+from res2net_mm.reproduction.schedules import derived_config, difference, from_scratch, short, smoke
+from res2net_mm.utils import provenance as machine
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / 'configs' / 'demo_faster_rcnn_r2n26_shapes.py'

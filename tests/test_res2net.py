@@ -8,8 +8,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA, BLRes2Net, Bottle2neck, CifarRes2NeXt, Res2Net
-from res2net_mm.models.bottle2neck import make_shortcut
-from res2net_mm.models.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from res2net_mm.models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from res2net_mm.models.layers.bottle2neck import make_shortcut
 
 SMALL = dict(depth=26, base_channels=16, base_width=26)
 
@@ -162,7 +162,7 @@ def test_initialisation():
 @pytest.mark.parametrize('arguments', [dict(frozen_stages=1), dict(norm_eval=True)])
 def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     said = []
-    monkeypatch.setattr('res2net_mm.models.base.print_log', lambda message, **kwargs: said.append(message))
+    monkeypatch.setattr('res2net_mm.models.backbones.base.print_log', lambda message, **kwargs: said.append(message))
     Res2Net(**SMALL).init_weights()
     assert not said
     Res2Net(**SMALL, **arguments).init_weights()

@@ -5,7 +5,7 @@ from conftest import randomise, relative_error
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import Res2Net, Res2SharedHead
-from res2net_mm.files import write_checkpoint
+from res2net_mm.checkpoints.files import write_checkpoint
 
 
 @pytest.fixture

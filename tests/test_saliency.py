@@ -18,9 +18,13 @@ from mmengine.structures import PixelData
 from PIL import Image
 from torch.nn.functional import softplus
 
-from res2net_mm import DSSHead, cli, load_config, paper, saliency_data, saliency_sheet
-from res2net_mm.data import BadDataError
-from res2net_mm.saliency_data import find_duplicates, find_pairs, read_mask
+from res2net_mm import DSSHead, load_config
+from res2net_mm.analysis import saliency_sheet
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets import saliency_folders as saliency_data
+from res2net_mm.datasets.checks import BadDataError
+from res2net_mm.datasets.saliency_folders import find_duplicates, find_pairs, read_mask
+from res2net_mm.reproduction import tables as paper
 
 structures = pytest.importorskip('mmseg.structures')
 pysodmetrics = pytest.importorskip('py_sod_metrics')

@@ -9,7 +9,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
 from PIL import Image
 
-from res2net_mm import cli, load_config
+from res2net_mm import load_config
+from res2net_mm.cli import main as cli
 
 structures = pytest.importorskip('mmseg.structures')
 datasets = pytest.importorskip('mmseg.datasets')

@@ -11,11 +11,12 @@ from conftest import randomise
 from test_contract import BACKBONES, SMALL, build
 from torch import nn
 
-from res2net_mm import Res2Net, Res2SharedHead, accelerate_training, training
-from res2net_mm.measuring import peak_memory
-from res2net_mm.models.bottle2neck import Bottle2neck, make_shortcut
-from res2net_mm.norm_kernels import Norm, moments, normalise, normalise_backward
-from res2net_mm.training import MOST_STEPS, FusedBlock, TrainingBlock, compile_each
+from res2net_mm import Res2Net, Res2SharedHead, accelerate_training
+from res2net_mm.acceleration.training import block as training
+from res2net_mm.acceleration.training.block import MOST_STEPS, FusedBlock, TrainingBlock, compile_each
+from res2net_mm.acceleration.training.norm_kernels import Norm, moments, normalise, normalise_backward
+from res2net_mm.benchmark.timing import peak_memory
+from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
 
 DOUBLE, SINGLE = torch.float64, torch.float32
 

@@ -10,7 +10,7 @@ import torch
 
 triton = pytest.importorskip('triton')
 from res2net_mm import Res2Net  # noqa: E402
-from res2net_mm.acceleration import accelerate  # noqa: E402
+from res2net_mm.acceleration.backends import accelerate  # noqa: E402
 
 
 def test_in_the_interpreter():
@@ -27,7 +27,7 @@ def test_compiles_for_hopper(kernel, in_channels, out_channels, sum_and_shortcut
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from res2net_mm.triton_backend import CONFIGS, SIZES, conv_kernel, prune
+    from res2net_mm.acceleration.triton.kernel import CONFIGS, SIZES, conv_kernel, prune
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     names = conv_kernel.arg_names
     layer = dict(x_step=in_channels, x2_step=4 * in_channels, addend_step=out_channels, out_step=out_channels,
@@ -52,7 +52,7 @@ def test_compiles_for_hopper(kernel, in_channels, out_channels, sum_and_shortcut
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_there_are_tiles_for_every_size(dtype):
-    from res2net_mm.triton_backend import CONFIGS, prune
+    from res2net_mm.acceleration.triton.kernel import CONFIGS, prune
     tried = set()
     for size, ins, outs, kernel in itertools.product(range(24), (16, 26, 104, 2048), (6, 26, 56, 2048), (1, 3)):
         configs = prune(CONFIGS, dict(size=size, x=torch.zeros(0, dtype=dtype)), in_channels=ins, out_channels=outs,

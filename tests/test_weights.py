@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from res2net_mm import Res2Net, weights
-from res2net_mm.files import write_checkpoint
+from res2net_mm import Res2Net
+from res2net_mm.checkpoints import hub as weights
+from res2net_mm.checkpoints.files import write_checkpoint
 
 FILE = 'res2net50_26w_4s-06e79181.pth'
 SMALL = dict(depth=26, base_channels=8)
@@ -38,7 +39,7 @@ def test_every_row_is_complete():
 @pytest.mark.parametrize('name', [name for name in weights.WEIGHTS if 'dla' not in name])
 def test_arguments_are_those_of_the_preset(name):
     """The table's arguments build the architecture of its name."""
-    from res2net_mm.convert import architecture, preset
+    from res2net_mm.checkpoints.convert import architecture, preset
     arguments = weights.WEIGHTS[name].arguments
     with torch.device('meta'):
         model = Res2Net(**eval(f'dict({arguments if "=" in arguments else ""})'))
@@ -120,4 +121,5 @@ def test_mirrors_are_tried_and_damage_is_noticed(home, tmp_path, monkeypatch):
 
 def test_documentation_is_the_table():
     page = Path(__file__).parents[1] / 'docs' / 'weights.md'
-    assert page.read_text(encoding='utf-8') == weights.page() + '\n', 'python -m res2net_mm.weights > docs/weights.md'
+    command = 'python -m res2net_mm.checkpoints.hub > docs/weights.md'
+    assert page.read_text(encoding='utf-8') == weights.page() + '\n', command

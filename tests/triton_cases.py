@@ -9,8 +9,8 @@ from test_acceleration import VARIANTS, random_model
 from torch import nn
 
 from res2net_mm import Res2Net
-from res2net_mm.acceleration import FusedConv, accelerate, rewrite
-from res2net_mm.triton_backend import CONFIGS, KernelConv, TritonBackbone, tuned_kernel
+from res2net_mm.acceleration.backends import FusedConv, accelerate, rewrite
+from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, TritonBackbone, tuned_kernel
 
 LAST = torch.channels_last
 GEOMETRIES = {

@@ -14,9 +14,9 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
-from res2net_mm.cli import fail  # noqa: E402
-from res2net_mm.cli import test as run_test  # noqa: E402
-from res2net_mm.cli import train as run_train  # noqa: E402
+from res2net_mm.cli.main import fail  # noqa: E402
+from res2net_mm.cli.main import test as run_test  # noqa: E402
+from res2net_mm.cli.main import train as run_train  # noqa: E402
 
 CONFIG = '''"""Written by tools/demo.py: the demo's config with the classes of one data set."""
 _base_ = 'res2net_mm::demo_faster_rcnn_r2n26_shapes.py'
@@ -40,7 +40,7 @@ def main():
 
     data = args.data or args.out / 'shapes'
     if args.data is None:
-        from res2net_mm.shapes import write_shapes
+        from res2net_mm.datasets.shapes import write_shapes
         print(f'Making shapes in {data}')
         write_shapes(data)
     annotations = data / 'annotations' / 'instances_train2017.json'

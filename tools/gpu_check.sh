@@ -10,4 +10,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-exec "${PYTHON:-python}" -m res2net_mm.gpu_check "$@"
+exec "${PYTHON:-python}" -m res2net_mm.benchmark.gpu_check "$@"

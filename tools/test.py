@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint: tools/test.py CONFIG CHECKPOINT [--show-dir DIR] [...]; --help lists all."""
-from res2net_mm.cli import test
+from res2net_mm.cli.main import test
 
 if __name__ == '__main__':
     test()

@@ -2,7 +2,8 @@
 
     python tools/evidence.py
 
-The paper has no such experiment. The images are generated (res2net_mm/evidence.py): 2400 to train, 2000 to test.
+The paper has no such experiment. The images are generated (res2net_mm/reproduction/evidence.py): 2400 to train, 2000 to
+test.
 """
 _base_ = './small_images.py'
 

@@ -1,10 +1,10 @@
-from .. import weights  # noqa: F401  (registers the checkpoint names res2net_mm://...)
-from .blnet import BLRes2Net
-from .bottle2neck import Bottle2neck
-from .cifar import CifarRes2NeXt
-from .dla import DLA
-from .dss_head import DSSHead
-from .res2net import Res2Net
-from .res_head import Res2SharedHead
+from ..checkpoints import hub as weights  # noqa: F401  (registers the checkpoint names res2net_mm://...)
+from .backbones.bl_res2net import BLRes2Net
+from .backbones.cifar_res2next import CifarRes2NeXt
+from .backbones.dla import DLA
+from .backbones.res2net import Res2Net
+from .heads.dss_head import DSSHead
+from .heads.res2_shared_head import Res2SharedHead
+from .layers.bottle2neck import Bottle2neck
 
 __all__ = ['BLRes2Net', 'Bottle2neck', 'CifarRes2NeXt', 'DLA', 'DSSHead', 'Res2Net', 'Res2SharedHead']

@@ -1,0 +1,1 @@
+"""Accelerated backbones on NVIDIA GPUs."""

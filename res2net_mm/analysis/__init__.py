@@ -1,0 +1,1 @@
+"""Costs, receptive fields and maps of models."""

@@ -1,0 +1,1 @@
+"""Running times, side by side."""

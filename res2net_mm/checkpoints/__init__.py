@@ -1,0 +1,1 @@
+"""Checkpoint files: key layouts, loading, conversion, public weights."""

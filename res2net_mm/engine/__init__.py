@@ -1,0 +1,1 @@
+"""Hooks and strategies of mmengine's runner."""

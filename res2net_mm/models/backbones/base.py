@@ -1,0 +1,140 @@
+"""What every backbone here does alike: outputs, initialisation, loading, frozen stages and batch norms in eval mode."""
+import logging
+
+import torch.nn as nn
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, PretrainedInit
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...checkpoints.loading import adapt_classifier, adapt_state_dict
+from ..layers.bottle2neck import Bottle2neck
+
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
+
+def batch_norms_to_eval(module):
+    """Have the batch norms in a module use their running statistics, and leave these as they are."""
+    for child in module.modules():
+        if isinstance(child, _BatchNorm):
+            child.eval()
+
+
+class Backbone(BaseModule):
+    """A stem followed by stages.
+
+    A subclass has the attributes ``variant`` (its name in messages), ``stage_channels`` and ``stage_strides`` (of every
+    stage's output), the properties ``stem_modules`` and ``stages``, and the method ``forward_stem``; and it calls
+    ``_freeze_stages`` once built. One that allows 'stem' in ``out_indices`` has ``stem_channels`` and ``stem_stride``.
+
+    Args:
+        out_indices (Sequence[int | str]): Stages whose outputs are returned, and 'stem' for what ``forward_stem``
+            returns.
+        frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
+        norm_eval (bool): Keep batch norms in eval mode while training.
+        zero_init_residual (bool): Start with the last norm of every block at zero; no effect on pretrained weights.
+        init_cfg (dict | list[dict] | None): mmengine's initialisation; None: Kaiming for convolutions, ones for norms.
+    """
+
+    deep_stem = False
+
+    def __init__(self, out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg):
+        super().__init__(init_cfg or DEFAULT_INIT)
+        self.out_indices = tuple(sorted(set(out_indices), key=('stem', 0, 1, 2, 3).index))
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.zero_init_residual = zero_init_residual
+
+    @property
+    def num_stages(self):
+        """int: How many stages there are."""
+        return len(self.stage_channels)
+
+    @property
+    def stages(self):
+        """list[nn.Module]: The stages, first to last."""
+        return [getattr(self, f'layer{i + 1}') for i in range(self.num_stages)]
+
+    @property
+    def unneeded(self):
+        """tuple[str]: How the keys start of the stages that a whole checkpoint has and this backbone has not."""
+        later = range(self.num_stages + 1, 5)
+        return tuple(f'{name}.' for i in later for name in (f'layer{i}', f'level{i + 1}'))
+
+    @property
+    def out_channels(self):
+        """tuple[int]: Channels of each output."""
+        return tuple(self.stem_channels if i == 'stem' else self.stage_channels[i] for i in self.out_indices)
+
+    @property
+    def out_strides(self):
+        """tuple[int]: Pixels of the image to a pixel of each output."""
+        return tuple(self.stem_stride if i == 'stem' else self.stage_strides[i] for i in self.out_indices)
+
+    def forward(self, x):
+        """Return the features of the stages in ``out_indices``, first to last.
+
+        Args:
+            x (Tensor): Images, (n, in_channels, h, w).
+
+        Returns:
+            tuple[Tensor]: For each output (n, c, h/t, w/t), sizes rounded up, with c and t as ``out_channels`` and
+            ``out_strides`` have them.
+        """
+        x = self.forward_stem(x)
+        outs = [x] if 'stem' in self.out_indices else []
+        x = self.after_stem(x)
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def after_stem(self, x):
+        """What lies between the stem and the first stage: nothing, unless a subclass has it."""
+        return x
+
+    def init_weights(self):
+        """Initialise as ``init_cfg`` says, and warn if random weights would be held fixed."""
+        super().init_weights()
+        init_cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg
+        if any(cfg['type'] in ('Pretrained', 'PretrainedInit', PretrainedInit) for cfg in init_cfgs):
+            return
+        if self.zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, Bottle2neck):
+                    nn.init.zeros_(module.bn3.weight)
+        frozen = [f'{name}={getattr(self, name)}' for name, harmless in (('frozen_stages', -1), ('norm_eval', False))
+                  if getattr(self, name) != harmless]
+        if frozen:
+            print_log(
+                f'{type(self).__name__} starts from RANDOM weights with {" and ".join(frozen)}: layers that were never '
+                'trained are held fixed, and the loss is likely to become NaN. Unless load_from or resume brings '
+                "trained weights, give init_cfg=dict(type='Pretrained', checkpoint=...), or set frozen_stages=-1 and "
+                'norm_eval=False.',
+                logger='current', level=logging.WARNING)
+
+    def train(self, mode=True):
+        """Set the training mode, but keep frozen stages, and batch norms under ``norm_eval``, in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            batch_norms_to_eval(self)
+        return self
+
+    def _freeze_stages(self):
+        if self.frozen_stages < 0:
+            return
+        for module in self.stem_modules + self.stages[:self.frozen_stages]:
+            module.eval().requires_grad_(False)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        adapt_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _checkpoint_filter(self, state_dict, prefix, *args):
+        """What mmpretrain's ImageClassifier calls before it loads anything, so that it takes a public classifier."""
+        if not prefix:
+            adapt_classifier(state_dict)

@@ -1,0 +1,125 @@
+"""Res2NeXt-29 and ResNeXt-29 for the 32×32 images of CIFAR.
+
+Source: *Res2Net*, arXiv 1904.01169, sections 4.3 and 4.4 (Table 4, Fig. 5); *Aggregated Residual Transformations for
+Deep Neural Networks*, arXiv 1611.05431, for ResNeXt-29. The first block of every stage follows the parameter counts of
+Table 4, which only a plain ResNeXt block of scales·groups groups gives; the ImageNet models have another one there
+(``first_block='stage'``).
+"""
+import torch.nn as nn
+from mmcv.cnn import build_conv_layer
+
+from ...registry import MODELS
+from ..layers.arguments import ArgumentChecks
+from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut, norm
+from .base import Backbone
+
+
+@MODELS.register_module()
+class CifarRes2NeXt(Backbone):
+    """Three stages of :class:`Bottle2neck` at strides 1, 2 and 4, with 256, 512 and 1024 channels (paper section 4.3).
+
+    The defaults give Res2NeXt-29, 6c×24w×4s. ResNeXt-29, 8c×64w is ``scales=1, base_width=64, groups=8``.
+
+    Args:
+        depth (int): 9n + 2 layers, n blocks in every stage. Defaults to 29.
+        scales (int): Splits of a block, s; 1 gives ResNeXt. Defaults to 4.
+        base_width (int): Channels of one group of one split in the first stage, w. A split has ⌊p·w/64⌋·groups in the
+            stage of p = 64, 128 or 256 planes. Defaults to 24.
+        groups (int): Groups of the 3×3 convolutions (cardinality, c). Defaults to 6.
+        first_block (str): The first block of each stage. 'grouped': no splits, one 3×3 over all s·c·w channels in s·c
+            groups, as in the paper's Table 4. 'stage': the stage block of the ImageNet models, which adds nothing
+            between its splits and pools the last one. With ``scales=1`` they are the same. Defaults to 'grouped'.
+        se_reduction (int | None): Channels per hidden unit of a squeeze-and-excitation in every block, at most 256; the
+            paper's SE rows do not say theirs, SENet's is 16. Defaults to None, none.
+        in_channels (int): Channels of the image. Defaults to 3.
+        out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2).
+        frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
+            Defaults to -1.
+        norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
+        norm_eval (bool): Keep batch norms in eval mode while training. Defaults to False.
+        with_cp (bool): Recompute blocks in the backward pass (non-reentrant checkpointing): less memory, more time,
+            the same gradients and running statistics. Defaults to False.
+        init_cfg (dict | list[dict] | None): mmengine's initialisation. ``dict(type='Pretrained', checkpoint=...)``
+            fails unless every weight of the backbone is in the checkpoint. Defaults to None: Kaiming for convolutions,
+            ones for norms.
+
+    Raises:
+        ValueError: If an argument is out of its range; the message names it and the allowed values.
+
+    Example:
+        >>> import torch
+        >>> from res2net_mm import CifarRes2NeXt
+        >>> [tuple(out.shape) for out in CifarRes2NeXt()(torch.rand(1, 3, 32, 32))]
+        [(1, 256, 32, 32), (1, 512, 16, 16), (1, 1024, 8, 8)]
+    """
+
+    stage_channels = (256, 512, 1024)
+    stage_strides = (1, 2, 4)
+
+    def __init__(self,
+                 depth=29,
+                 scales=4,
+                 base_width=24,
+                 groups=6,
+                 first_block='grouped',
+                 se_reduction=None,
+                 in_channels=3,
+                 out_indices=(0, 1, 2),
+                 frozen_stages=-1,
+                 norm_cfg=BN,
+                 norm_eval=False,
+                 with_cp=False,
+                 init_cfg=None):
+        check = ArgumentChecks('CifarRes2NeXt')
+        check.integer('depth', depth, 11)
+        if depth % 9 != 2:
+            check.fail('depth', depth, '9n + 2: 11, 20, 29, 38, ...')
+        for name, value in dict(scales=scales, base_width=base_width, groups=groups, in_channels=in_channels).items():
+            check.integer(name, value, 1)
+        check.choice('first_block', first_block, ('grouped', 'stage'))
+        if se_reduction is not None:
+            check.integer('se_reduction', se_reduction, 1, self.stage_channels[0])
+        check.integers('out_indices', out_indices, None, 0, 2)
+        check.integer('frozen_stages', frozen_stages, -1, 3)
+        for name, value in dict(norm_eval=norm_eval, with_cp=with_cp).items():
+            check.choice(name, value, (True, False))
+        check.layer('norm_cfg', norm_cfg)
+
+        super().__init__(out_indices, frozen_stages, norm_eval, False, init_cfg)
+        self.variant = f'CIFAR Res2NeXt-{depth} {groups}c{base_width}w{scales}s'
+
+        self.conv1 = build_conv_layer(None, in_channels, 64, 3, padding=1, bias=False)
+        self.bn1 = norm(norm_cfg, 64)
+        self.relu = nn.ReLU(inplace=True)
+        channels = 64
+        for i, (out_channels, stage_stride) in enumerate(zip(self.stage_channels, (1, 2, 2))):
+            width = out_channels // 4 * base_width // 64 * groups
+            blocks = []
+            for b in range((depth - 2) // 9):
+                stride = stage_stride if b == 0 else 1
+                merged = scales if b == 0 and first_block == 'grouped' else 1  # splits that become groups of one 3×3
+                blocks.append(
+                    Bottle2neck(
+                        channels,
+                        out_channels,
+                        width * merged,
+                        scales=scales // merged,
+                        groups=groups * merged,
+                        stride=stride,
+                        stage_block=b == 0,
+                        downsample=make_shortcut(channels, out_channels, stride, avg_down=False, norm_cfg=norm_cfg),
+                        se_reduction=se_reduction,
+                        norm_cfg=norm_cfg,
+                        with_cp=with_cp))
+                channels = out_channels
+            self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
+        self._freeze_stages()
+
+    @property
+    def stem_modules(self):
+        """list[nn.Module]: The layers before ``layer1``."""
+        return [self.conv1, self.bn1]
+
+    def forward_stem(self, x):
+        """(n, in_channels, h, w) -> (n, 64, h, w)."""
+        return self.relu(self.bn1(self.conv1(x)))

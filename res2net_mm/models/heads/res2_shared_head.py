@@ -1,0 +1,69 @@
+"""The last stage of a Res2Net as a shared head of RoI features: what Faster R-CNN without FPN (C4) needs."""
+from mmengine.model import BaseModule
+
+from ...checkpoints.loading import adapt_state_dict
+from ...registry import MODELS
+from ..backbones.base import DEFAULT_INIT, batch_norms_to_eval
+from ..backbones.res2net import Res2Net
+from ..layers.bottle2neck import BN
+
+
+@MODELS.register_module()
+class Res2SharedHead(BaseModule):
+    """Stage 4 of a Res2Net, ``layer4``, on the features of each RoI (mmdet's ``shared_head``; paper section 4.4).
+
+    The backbone beside it has ``num_stages=3, out_indices=(2, )``. Both load from one ImageNet checkpoint: each takes
+    its stages and leaves the others.
+
+    Args:
+        arch (str): A name that :class:`Res2Net` knows. Defaults to 'res2net50_26w4s'.
+        stride (int): Stride of the first block. Defaults to 2.
+        dilation (int): Dilation of all 3×3 convolutions. Defaults to 1.
+        style (str): As in :class:`Res2Net`. Defaults to 'pytorch'.
+        stage_pool (str): As in :class:`Res2Net`. Defaults to 'always'.
+        norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
+        norm_eval (bool): Keep batch norms in eval mode while training. Defaults to True.
+        with_cp (bool): Recompute blocks in the backward pass. Defaults to False.
+        init_cfg (dict | list[dict] | None): mmengine's initialisation. ``dict(type='Pretrained', checkpoint=...)``
+            fails unless every weight of the stage is in the checkpoint. Defaults to None: Kaiming for convolutions,
+            ones for norms.
+
+    Raises:
+        ValueError: If an argument is out of its range; the message names it and the allowed values.
+    """
+
+    # What a whole checkpoint has and this stage needs not: how the keys start.
+    unneeded = ('conv1.', 'bn1.', 'stem.', 'layer1.', 'layer2.', 'layer3.')
+
+    def __init__(self,
+                 arch='res2net50_26w4s',
+                 stride=2,
+                 dilation=1,
+                 style='pytorch',
+                 stage_pool='always',
+                 norm_cfg=BN,
+                 norm_eval=True,
+                 with_cp=False,
+                 init_cfg=None):
+        super().__init__(init_cfg or DEFAULT_INIT)
+        trunk = Res2Net(arch, strides=(1, 2, 2, stride), dilations=(1, 1, 1, dilation), style=style,
+                        stage_pool=stage_pool, norm_cfg=norm_cfg, norm_eval=norm_eval, with_cp=with_cp)
+        self.variant = f'stage 4 of {trunk.variant}'
+        self.out_channels = trunk.stage_channels[-1]
+        self.norm_eval = norm_eval
+        self.layer4 = trunk.layer4
+
+    def forward(self, x):
+        """(RoIs, 1024, h, w) -> (RoIs, 2048, h/stride, w/stride), sizes rounded up."""
+        return self.layer4(x)
+
+    def train(self, mode=True):
+        """Set the training mode, but keep batch norms under ``norm_eval`` in eval mode."""
+        super().train(mode)
+        if mode and self.norm_eval:
+            batch_norms_to_eval(self)
+        return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        adapt_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,1 @@
+"""The block, and checks of arguments."""

@@ -1,0 +1,1 @@
+"""Helpers that import neither torch nor a toolbox."""

@@ -1,0 +1,65 @@
+"""What a measured number is of: the code, the machine and the date."""
+import json
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+
+from ..version import __version__
+
+# The version and the device, asked in a process of its own, so that this one holds no memory of a GPU.
+PROBE = """
+import json, sys, torch
+wanted, gpu = sys.argv[1], torch.cuda.is_available() and not sys.argv[1].startswith('cpu')
+index = int(wanted.partition(':')[2] or 0)
+print(json.dumps([torch.__version__, torch.cuda.get_device_name(index) if gpu else None]))
+"""
+
+
+def provenance(device=None):
+    """The date, the code's commit and version, PyTorch's, and the device's name.
+
+    Args:
+        device (str | None): A ``--device``: cpu, cuda or cuda:INDEX. Defaults to None: a GPU if there is one.
+
+    Returns:
+        dict[str, str | None]: ``date``, ``commit``, ``version``, ``torch`` and ``device``.
+    """
+    torch_version, device_name = probe(device or '')
+    return dict(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name)
+
+
+def now():
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+@lru_cache(maxsize=None)
+def probe(device):
+    output = subprocess.run([sys.executable, '-c', PROBE, device], capture_output=True, text=True, check=True).stdout
+    torch_version, gpu = json.loads(output.splitlines()[-1])
+    return torch_version, gpu or cpu_name()
+
+
+def cpu_name():
+    info = Path('/proc/cpuinfo')
+    names = [line.partition(':')[2].strip() for line in (info.read_text().splitlines() if info.is_file() else [])
+             if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit():
+    """The package's commit, 'COMMIT dirty' if there are changes that it does not have, None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments):
+        command = ['git', '-C', str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
+            return None  # installed somewhere inside another project
+        return git('rev-parse', 'HEAD') + (' dirty' if git('status', '--porcelain', '--untracked-files=no') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None
