@@ -3,7 +3,7 @@ import copy
 
 import pytest
 import torch
-from conftest import randomise, relative_error
+from helpers import randomise, relative_error
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from res2net_mm import Res2Net, load_config

@@ -1,0 +1,152 @@
+"""Receptive fields: against fields that are known on paper, and the command's files and errors."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import randomise
+
+from res2net_mm import DLA, BLRes2Net, Res2Net
+from res2net_mm.analysis.receptive_field import (
+    Field,
+    calibrate,
+    last_blocks,
+    main,
+    measure,
+    positive_copy,
+    theoretical_radii,
+)
+
+CONFIG = "model = dict(backbone=dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, num_stages=2, " \
+         'strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)))\n'
+
+
+def small(**arguments):
+    return randomise(Res2Net(depth=26, base_channels=8, **arguments)).eval()
+
+
+def outside(field):
+    """The energy beyond the theoretical field."""
+    distance = np.abs(np.arange(len(field.energy)) - field.centre)
+    return field.energy[np.maximum.outer(distance, distance) > field.theoretical].sum()
+
+
+def test_radius():
+    energy = np.zeros((8, 8))
+    energy[4, 4], energy[4, 6], energy[1, 4] = .5, .45, .05
+    field = Field('layer1.0', 1, 4, energy, None)
+    assert [field.radius(share) for share in (.4, .5, .9, .95, .99)] == [0, 0, 2, 2, 3]
+    assert field._replace(energy=np.zeros((8, 8))).radius(.5) is None
+
+
+def test_theoretical_fields_of_resnet_and_res2net():
+    """Stem and max pooling reach 5 pixels (a field of 11), with a stride of 4; a 3x3 of layer1 adds 4, of layer2 8."""
+    blocks = ['layer1.0', 'layer1.1', 'layer2.0', 'layer2.1']
+    assert theoretical_radii(small(scales=1, base_width=64), blocks, 3) == {
+        'layer1.0': [9], 'layer1.1': [13], 'layer2.0': [17], 'layer2.1': [25]}
+    # Stage blocks: all splits 3x3, the pooled one too. Others: one more 3x3 with every split, and none in the last.
+    assert theoretical_radii(small(), blocks, 3) == {
+        'layer1.0': [9, 9, 9, 9], 'layer1.1': [13, 17, 21, 9],
+        'layer2.0': [25, 25, 25, 25], 'layer2.1': [33, 41, 49, 25]}
+    # mmdet's own Res2Net passes the last split of layer1.0 through.
+    assert theoretical_radii(small(stage_pool='strided'), blocks[:1], 3) == {'layer1.0': [9, 9, 9, 5]}
+
+
+def test_theoretical_field_of_resnet50():
+    """That of the last block's 3x3 is 427 pixels wide: 11 + 3·8 + (8 + 3·16) + (16 + 5·32) + (32 + 2·64)."""
+    model = randomise(Res2Net('resnet50', base_channels=8))
+    assert 2 * theoretical_radii(model, ['layer4.2'], 3)['layer4.2'][0] + 1 == 427
+
+
+def test_squeeze_and_excitation_sees_everything():
+    model = small(se_reduction=4)
+    radii = theoretical_radii(model, ['layer1.0', 'layer1.1'], 3)
+    assert radii == {'layer1.0': [9, 9, 9, 9], 'layer1.1': [None] * 4}
+
+
+@pytest.mark.parametrize('build', [
+    small, lambda: small(deep_stem=True, avg_down=True), lambda: randomise(DLA('dla60_res2net', base_width=8)),
+    lambda: randomise(BLRes2Net(base_width=8))], ids=['v1', 'v1b', 'dla', 'bl'])
+def test_effective_fields_are_inside_the_theoretical_ones(build):
+    model = build()
+    blocks = last_blocks(model)[:1]
+    inputs = torch.randn(3, 3, 128, 128)
+    calibrate(model, inputs)  # else a thin split's unit may be dead
+    fields = measure(model, inputs, blocks)
+    assert [field.block for field in fields] == [block for block in blocks for _ in range(4)]
+    for field in fields:
+        assert field.energy.sum() == pytest.approx(1) and outside(field) == 0
+        assert 0 < field.radius(.5) <= field.radius(.9) <= field.radius(.95) <= field.theoretical
+
+
+def test_each_split_sees_more_than_the_one_before():
+    model = positive_copy(small()).float()  # linear, with positive weights
+    y = measure(model, torch.ones(1, 3, 64, 64), ['layer1.1', 'layer2.0'])
+    spread = []
+    for field in y:
+        distance = np.abs(np.arange(64) - field.centre)
+        spread.append((field.energy * np.maximum.outer(distance, distance)).sum())
+    assert spread[3] < spread[0] < spread[1] < spread[2]  # y_4 = u_4 passes by
+    assert y[3].radius(.95) < y[0].radius(.95) < y[2].radius(.95)
+    assert np.allclose(y[4].energy, y[5].energy) and np.allclose(y[4].energy, y[7].energy)  # a stage block's are alike
+
+
+def test_one_split_is_resnet():
+    mmpretrain = pytest.importorskip('mmpretrain.models')
+    theirs = randomise(mmpretrain.ResNet(50, stem_channels=8, base_channels=8, expansion=4))
+    ours = Res2Net('resnet50', base_channels=8)
+    ours.load_state_dict(theirs.state_dict())
+    inputs = torch.randn(1, 3, 64, 64)
+    assert last_blocks(theirs) == last_blocks(ours) == ['layer1.2', 'layer2.3', 'layer3.5', 'layer4.2']
+    for a, b in zip(measure(ours, inputs, ['layer2.3']), measure(theirs, inputs, ['layer2.3'])):
+        assert a.theoretical == b.theoretical and np.allclose(a.energy, b.energy)
+
+
+def test_calibrated_norms_have_the_statistics_of_the_inputs():
+    model, inputs = small(), torch.randn(4, 3, 64, 64)
+    calibrate(model, inputs)
+    seen = []
+    model.bn1.register_forward_hook(lambda module, args, output: seen.append(output.clone()))
+    with torch.no_grad():
+        torch.nn.init.ones_(model.bn1.weight)
+        torch.nn.init.zeros_(model.bn1.bias)
+        model(inputs)
+    assert not model.training and seen[0].mean().abs() < .01 and abs(seen[0].std() - 1) < .01
+
+
+def test_command(tmp_path, capsys):
+    config, checkpoint = tmp_path / 'small.py', tmp_path / 'small.pth'
+    config.write_text(CONFIG)
+    model = randomise(Res2Net(depth=26, base_channels=8))
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in model.state_dict().items()
+                                if not k.startswith(('layer3', 'layer4'))}), checkpoint)
+    photo = tmp_path / 'photo.png'
+    import cv2
+    cv2.imwrite(str(photo), np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8))
+    out = tmp_path / 'out'
+    main(['--config', str(config), str(checkpoint), '--images', str(photo), '--size', '64', '--out', str(out),
+          '--blocks', 'layer1.0', 'layer1.1'])
+    assert 'y_4' in capsys.readouterr().out and cv2.imread(str(out / 'small.png')) is not None
+    blocks = json.loads((out / 'receptive_field.json').read_text())['models']['small']['blocks']
+    assert [row['theoretical'] for row in blocks['layer1.1']] == [13, 17, 21, 9]
+    assert all(row['radius']['50'] <= row['radius']['95'] <= row['theoretical'] for row in blocks['layer1.1'])
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['resnet51'], "preset 'resnet51' must be one of"),
+    (['--size', '100'], '--size 100'),
+    (['--inputs', '0'], '--inputs 0'),
+    (['--config', 'a', 'b', 'c'], 'at most one checkpoint'),
+    (['--config', 'nothing.py'], "config 'nothing.py' does not exist"),
+    (['--images', 'nothing.jpg'], "photo 'nothing.jpg' does not exist"),
+    (['--config', 'CONFIG', '--blocks', 'layer9.0'], 'there is no block layer9.0; there are layer1.0'),
+    (['--config', 'CONFIG', 'OTHER'], "other.pth' does not fit the backbone of"),
+])
+def test_errors_name_the_argument(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small.py').write_text(CONFIG)
+    torch.save(Res2Net(depth=26, base_channels=8, scales=2).state_dict(), tmp_path / 'other.pth')
+    names = dict(CONFIG='small.py', OTHER='other.pth')
+    with pytest.raises(SystemExit, match='error: ') as error:
+        main([names.get(argument, argument) for argument in arguments])
+    assert message in str(error.value)

@@ -1,0 +1,180 @@
+"""tools/train.py and tools/test.py on a handful of shapes: train, resume, test, and every way of getting it wrong."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import CONFIGS, DEMO, TOOLS, arguments, expect_failure, logged
+
+from res2net_mm.cli import main as cli
+from res2net_mm.datasets.shapes import CLASSES, write_shapes
+
+pytest.importorskip('mmdet')
+
+
+@pytest.fixture(scope='module')
+def trained(shapes, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('run')
+    cli.train([DEMO, *arguments(shapes, work_dir)])
+    return work_dir
+
+
+def test_train_resume_test(shapes, trained, tmp_path, capsys):
+    steps, evaluated = logged(trained)
+    assert steps == [1, 2] and len(evaluated) == 1
+
+    cli.train([DEMO, '--resume', *arguments(shapes, trained, 'train_cfg.max_iters=4')])
+    steps, evaluated = logged(trained)
+    assert steps == [1, 2, 3, 4] and len(evaluated) == 2
+
+    checkpoint = (trained / 'last_checkpoint').read_text()
+    assert checkpoint.endswith('iter_4.pth')
+    out = tmp_path / 'predictions.pkl'
+    cli.test([DEMO, checkpoint, '--out', str(out), '--show-dir', str(tmp_path / 'drawn'),
+              *arguments(shapes, tmp_path / 'test')])
+    report = next((tmp_path / 'test').glob('*/*.json'))
+    assert json.loads(report.read_text())['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
+    assert out.stat().st_size > 0
+    assert len(list((tmp_path / 'drawn').rglob('*.png'))) == 3
+
+
+def test_accelerated(shapes, trained, tmp_path):
+    """tools/test.py --accelerate reports the same metrics."""
+    checkpoint = (trained / 'last_checkpoint').read_text()
+    results = []
+    for name, flags in (('plain', []), ('fast', ['--accelerate'])):
+        cli.test([DEMO, checkpoint, *flags, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text()))
+    plain, fast = results
+    assert {key: value for key, value in fast.items() if 'coco' in key} == pytest.approx(
+        {key: value for key, value in plain.items() if 'coco' in key}, abs=1e-3)
+    assert 'coco/bbox_mAP' in plain
+
+
+def test_as_commands_from_another_folder(shapes, tmp_path):
+    """The script itself, on a user's config that inherits ours, wherever it is started."""
+    mine = tmp_path / 'mine.py'
+    mine.write_text("_base_ = 'res2net_mm::demo_faster_rcnn_r2n26_shapes.py'\nrandomness = dict(seed=7)\n")
+    result = subprocess.run(
+        [sys.executable, TOOLS / 'train.py', 'mine.py', '--device', 'cpu', *arguments(shapes, 'out')],
+        cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / 'out' / 'iter_2.pth').is_file()
+
+
+def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
+    """faster_rcnn_r2n50_coco.py gives the same numbers whoever runs it."""
+    from importlib.util import find_spec
+    theirs = Path(find_spec('mmdet').origin).parent / '.mim' / 'tools' / 'train.py'
+    data = [f'{split}_dataloader.dataset.{key}' for split in ('train', 'val') for key in (
+        f'data_root={shapes}/', f'metainfo.classes={",".join(CLASSES)}', f'indices={2 if split == "train" else 1}')]
+    losses = []
+    for script in (TOOLS / 'train.py', theirs):
+        work_dir = tmp_path / script.parents[1].name
+        result = subprocess.run([
+            sys.executable, script, CONFIGS / 'faster_rcnn_r2n50_coco.py', '--work-dir', work_dir,
+            '--cfg-options', *data, f'val_evaluator.ann_file={shapes}/annotations/instances_val2017.json',
+            'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(64,64)',
+            'train_dataloader.batch_size=1', 'model.backbone.init_cfg=None', 'randomness.seed=3',
+            'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1'
+        ], env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''}, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+        rows = [json.loads(line) for path in work_dir.glob('*/vis_data/scalars.json')
+                for line in path.read_text().splitlines()]
+        losses.append([{key: value for key, value in row.items() if 'loss' in key} for row in rows if 'loss' in row])
+    assert len(losses[0]) == 2 and losses[0] == losses[1]
+
+
+def test_wrong_config(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.train, ['configs/nosuch.py'], "config 'configs/nosuch.py' does not exist")
+    expect_failure(capsys, cli.train, ['configs/faster_rcnn_r2n5_coco.py'], 'did you mean faster_rcnn_r2n50_coco.py')
+
+
+def test_wrong_data(shapes, tmp_path, capsys):
+    work_dir = tmp_path / 'run'
+    expect_failure(capsys, cli.train, [DEMO, '--data-root', '/no/such/folder', '--work-dir', str(work_dir)],
+                   r'(?s)/no/such/folder.*--data-root|--data-root.*/no/such/folder')
+    expect_failure(capsys, cli.train, [
+        DEMO, *arguments(shapes, work_dir, 'train_dataloader.dataset.ann_file=annotations/typo.json')
+    ], 'train_dataloader: .*typo.json')
+    assert not work_dir.exists()
+
+
+@pytest.mark.parametrize('size', [0, 1000])
+def test_truncated_checkpoint(size, shapes, trained, tmp_path, capsys):
+    whole = next(trained.glob('iter_2.pth')).read_bytes()
+    path = tmp_path / 'truncated.pth'
+    path.write_bytes(whole[:size and len(whole) // 2])
+    for run, argv in ((cli.test, [DEMO, str(path)]), (cli.train, [DEMO, '--resume', str(path)])):
+        expect_failure(capsys, run, [*argv, *arguments(shapes, tmp_path)], 'truncated.pth.*cannot be read')
+
+
+def test_missing_checkpoint(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.test, [DEMO, 'nosuch.pth', *arguments(shapes, tmp_path)],
+                   "'nosuch.pth' does not exist")
+    expect_failure(capsys, cli.train, [DEMO, '--resume', 'nosuch.pth', *arguments(shapes, tmp_path)],
+                   "'nosuch.pth' does not exist")
+
+
+def test_checkpoint_of_another_architecture(shapes, trained, tmp_path, capsys):
+    checkpoint = str(trained / 'iter_2.pth')
+    for option, message in (('model.backbone.scales=6', 'does not fit Res2Net-26 26w6s'),
+                            ('model.roi_head.bbox_head.num_classes=9', 'fc_cls')):
+        expect_failure(capsys, cli.test, [DEMO, checkpoint, *arguments(shapes, tmp_path, option)],
+                       f'(?s)iter_2.pth.*{message}')
+
+
+def test_wrong_arguments(shapes, tmp_path, capsys):
+    expect_failure(capsys, cli.train, [DEMO, '--device', 'gpu'], 'must be cpu, cuda or cuda:INDEX')
+    expect_failure(capsys, cli.train, [DEMO, '--device', 'cuda'], 'no such CUDA device')
+    expect_failure(capsys, cli.train, [DEMO, '--amp', *arguments(shapes, tmp_path)], 'on the CPU only detectors')
+    expect_failure(capsys, cli.test, [DEMO, 'x.pth', '--out', 'x.json'], 'must end with .pkl')
+    expect_failure(capsys, cli.train, [DEMO, '--no-such-option'], 'unrecognized arguments')
+
+
+@pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real photos')
+def test_real_photos(tmp_path):
+    """The main config itself, on real photos at a size for a CPU."""
+    pipeline = 'pipeline.2.scale=(200,160)'
+    # In a process of its own: mmengine keeps the visualizer of an earlier run, and its folder.
+    result = subprocess.run([
+        sys.executable, TOOLS / 'train.py', CONFIGS / 'faster_rcnn_r2n50_coco.py', '--data-root',
+        os.environ['RES2NET_MM_COCO'], '--work-dir',
+        str(tmp_path), '--cfg-options', 'model.backbone.init_cfg=None', 'model.backbone.frozen_stages=-1',
+        'model.backbone.norm_eval=False', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=8',
+        'val_dataloader.dataset.indices=2', f'train_dataloader.dataset.{pipeline}', 'default_hooks.logger.interval=1',
+        'val_dataloader.dataset.pipeline.1.scale=(200,160)', 'model.test_cfg.rcnn.score_thr=0'
+    ], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    steps, evaluated = logged(tmp_path)
+    assert steps == [1, 2, 3, 4] and len(evaluated) == 1 and (tmp_path / 'epoch_1.pth').is_file()
+    assert all(torch.isfinite(v).all() for v in torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+               ['state_dict'].values())
+
+
+def test_shapes_are_what_their_annotations_say(shapes):
+    import cv2
+    from pycocotools import mask
+    data = json.loads((shapes / 'annotations' / 'instances_train2017.json').read_text())
+    assert len(data['images']) == 6
+    assert tuple(category['name'] for category in data['categories']) == CLASSES
+    for ann in data['annotations']:
+        x, y, w, h = ann['bbox']
+        assert min(x, y) >= 0 and max(x + w, y + h) <= 256 and min(w, h) >= 8
+        area = int(mask.area(mask.merge(mask.frPyObjects(ann['segmentation'], 256, 256))))
+        assert abs(area - ann['area']) < 0.2 * ann['area'] + 30
+        image = cv2.imread(str(shapes / 'train2017' / f'{ann["image_id"]:06d}.png'))
+        assert image.shape == (256, 256, 3)
+
+
+def test_shapes_follow_the_seed(tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        write_shapes(tmp_path / name, train=1, val=1, seed=seed)
+    first, again, other = ((tmp_path / name / 'train2017' / '000001.png').read_bytes() for name in 'abc')
+    assert first == again
+    assert first not in (other, (tmp_path / 'a' / 'val2017' / '000001.png').read_bytes())
+    with pytest.raises(ValueError, match='image_size=100'):
+        write_shapes(tmp_path, image_size=100)

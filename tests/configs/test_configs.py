@@ -1,0 +1,190 @@
+"""Every config: short, headed by its command, and it builds a model that trains a step."""
+import ast
+import re
+
+import pytest
+import torch
+import yaml
+from helpers import CONFIGS, randomise, relative_error
+from mmengine.registry import MODELS, init_default_scope
+
+from res2net_mm import load_config
+
+LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if path.parent.name != '_base_')
+EXPERIMENTS = [path for path in LEAVES if path.parent == CONFIGS and not path.name.startswith('demo_')]
+OURS = [path for path in EXPERIMENTS if '_r2n' in path.name]
+EXAMPLES = ['upernet_r2n50_ade20k.py']  # straight on a toolbox's config: no twin, no hook
+NO_TWIN = [*EXAMPLES, 'imagenet_r2n50_26w4s_299.py']  # the paper compares this one with InceptionV3
+TWINS = {  # whose names are no rule
+    'imagenet_r2nx50_8c4w4s.py': 'imagenet_rx50_32x4d.py',
+    'imagenet_dla60_r2n.py': 'imagenet_dla60.py',
+    'imagenet_dla60_r2nx.py': 'imagenet_dla60x.py',
+}
+MMDETS_TWINS = {  # mmdet's own recipes
+    'faster_rcnn_r2n101_v1b_coco.py': 'mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
+    'mask_rcnn_r2n101_v1b_coco.py': 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_2x_coco.py',
+    'cascade_rcnn_r2n101_v1b_coco.py': 'mmdet::cascade_rcnn/cascade-rcnn_r101_fpn_20e_coco.py',
+    'cascade_mask_rcnn_r2n101_v1b_coco.py': 'mmdet::cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py',
+    'htc_r2n101_v1b_coco.py': 'mmdet::htc/htc_r101_fpn_20e_coco.py',
+}
+# What makes a backbone another one of the same kind.
+VARIANT = {'type', 'init_cfg', 'arch', 'scales', 'base_width', 'groups'}
+FAMILIES = ['faster_rcnn_r2n50', 'faster_rcnn_c4_r2n50_voc07', 'mask_rcnn_r2n50_14w8s', 'demo_faster_rcnn']
+
+
+def name(path):
+    return path.relative_to(CONFIGS).as_posix()
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name)
+def test_opens_with_its_command(path):
+    header = ast.get_docstring(ast.parse(path.read_text()))
+    assert f'tools/train.py configs/{name(path)}' in header or 'make demo' in header
+    assert 'aper' in header  # the paper's number, or that it has none
+
+
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=name)
+def test_is_short(path):
+    assert len(path.read_text().splitlines()) <= 15
+
+
+def test_the_model_index_lists_every_experiment():
+    index = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())
+    assert sorted(model['Config'] for model in index['Models']) == [f'configs/{path.name}' for path in EXPERIMENTS]
+    assert {model['In Collection'] for model in index['Models']} <= {row['Name'] for row in index['Collections']}
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name)
+def test_builds(path):
+    cfg = load_config(path)
+    pytest.importorskip(cfg.default_scope)
+    init_default_scope(cfg.default_scope)
+    # mmpretrain's ResNet asks a tensor for its value while it is built.
+    with torch.device('cpu' if (cfg.default_scope, cfg.model.backbone.type) == ('mmpretrain', 'ResNet') else 'meta'):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone).__module__.startswith('res2net_mm.') >= ('r2n' in path.name)
+    if path.name in EXAMPLES:
+        return
+    assert 'res2net_mm.StopAtInvalidLoss' in [hook.type for hook in cfg.custom_hooks]
+
+
+@pytest.mark.parametrize('path', [path for path in LEAVES if name(path).startswith(tuple(FAMILIES))], ids=name)
+def test_trains_a_step(path):
+    cfg = load_config(path)
+    pytest.importorskip(cfg.default_scope)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).train()
+    data = model.data_preprocessor(batch(cfg), training=True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert torch.isfinite(loss)
+    trained = [p for p in model.backbone.parameters() if p.requires_grad]
+    assert trained and all(p.grad is not None for p in trained)
+
+
+def batch(cfg):
+    """Two small random samples as the pipeline of a config would pack them."""
+    if cfg.default_scope == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+        head = cfg.model.roi_head.bbox_head
+        classes = (head[0] if isinstance(head, list) else head).num_classes
+        return demo_mm_inputs(
+            2, [[3, 64, 64], [3, 64, 96]], num_items=[2, 1], num_classes=classes,
+            with_mask='mask_head' in cfg.model.roi_head)
+    raise AssertionError(cfg.default_scope)
+
+
+def twin(path):
+    """The name of the ResNet config that a config of ours is to be compared with."""
+    if path.name in MMDETS_TWINS:
+        return MMDETS_TWINS[path.name]
+    renamed = re.sub(r'_r2n(\d+)(_\d+w\d+s)?', r'_r\1', path.name).replace('_v1b', '_v1d')
+    renamed = re.sub(r'_r2nx29_\d+c\d+w\d+s', '_rx29_8c64w', renamed)
+    return str(CONFIGS / TWINS.get(path.name, renamed))
+
+
+def without_scopes(value):
+    """Without the notes that mmengine makes of the package that a setting came from."""
+    if isinstance(value, dict):
+        return {key: without_scopes(item) for key, item in value.items() if key != '_scope_'}
+    return [without_scopes(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@pytest.mark.parametrize('path', [path for path in OURS if path.name not in NO_TWIN], ids=name)
+def test_twins_differ_in_the_backbone_alone(path):
+    ours, theirs = (without_scopes(load_config(config).to_dict()) for config in (path, twin(path)))
+    pairs = [(ours['model'].pop('backbone'), theirs['model'].pop('backbone'))]
+    if '_c4_' in path.name:  # there the backbone's last stage is a part of the head
+        pairs.append(tuple(cfg['model']['roi_head'].pop('shared_head') for cfg in (ours, theirs)))
+        for variable in ('norm_cfg', 'pretrained'):
+            ours.pop(variable), theirs.pop(variable, None)
+    if 'mmdet::' in twin(path):
+        ours.pop('custom_hooks')
+    assert ours == theirs
+    for our, their in pairs:
+        shared = our.keys() & their.keys() - VARIANT
+        assert {key: our[key] for key in shared} == {key: their[key] for key in shared}
+        assert our.keys() - their.keys() <= VARIANT | {'stage_pool'}
+
+
+@pytest.mark.parametrize('path', [path for path in OURS if path.name in MMDETS_TWINS], ids=name)
+def test_takes_mmdets_published_detectors(path):
+    """Their keys are those of mmdet's own config; the function is compared in test_published_detector_function."""
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    base = ast.literal_eval(re.search(r'_base_ = (.*)', path.read_text())[1])
+    with torch.device('meta'):
+        ours, theirs = (MODELS.build(load_config(config).model).state_dict() for config in (path, base))
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+
+
+def test_published_detector_function():
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    path = CONFIGS / 'cascade_rcnn_r2n101_v1b_coco.py'
+    ours = load_config(path).model
+    theirs = load_config('mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py').model
+    theirs, ours = (randomise(MODELS.build(dict(cfg.backbone, init_cfg=None))) for cfg in (theirs, ours))
+    ours.load_state_dict(theirs.state_dict())
+    ours.train(False), theirs.train(False)
+    x = torch.randn(1, 3, 64, 64)
+    for our, their in zip(ours(x), theirs(x)):
+        assert relative_error(our, their) < 1e-5
+
+
+@pytest.mark.parametrize('base, scope', [
+    ('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'mmdet'),
+    ('mmseg::_base_/models/deeplabv3plus_r50-d8.py', 'mmseg'),
+    ('mmpose::_base_/default_runtime.py', 'mmpose'),
+    ('mmpretrain::_base_/models/resnet50.py', 'mmpretrain'),
+    ('res2net_mm::faster_rcnn_r2n50_coco.py', None),
+])
+def test_bases_of_every_package(base, scope, tmp_path):
+    pytest.importorskip(base.partition('::')[0])
+    mine = tmp_path / 'mine.py'
+    mine.write_text(f"_base_ = '{base}'\nmodel = dict(added=1)\n")
+    cfg = load_config(mine)
+    assert cfg.model.added == 1 and len(cfg.model) + len(cfg) > 2  # something came from the base
+    if scope:
+        assert '_scope_' in str(cfg) or 'default_scope' in cfg
+    else:
+        assert cfg.model.backbone.type == 'res2net_mm.Res2Net' and cfg.default_scope == 'mmdet'
+
+
+@pytest.mark.parametrize('toolbox', ['mmdet', 'mmseg', 'mmpose', 'mmpretrain'])
+def test_builds_in_every_toolbox_without_custom_imports(toolbox):
+    registry = pytest.importorskip(f'{toolbox}.registry')
+    init_default_scope(toolbox)
+    built = registry.MODELS.build(dict(type='res2net_mm.Res2Net', depth=26, base_channels=16))
+    assert type(built).__module__ == 'res2net_mm.models.backbones.res2net'
+
+
+@pytest.mark.parametrize('base, message', [
+    ('res2net_mm::faster_rcnn_r2n_coco.py', 'did you mean faster_rcnn_r2n50_coco.py'),
+    ('nosuchpackage::a.py', "'nosuchpackage' is not installed"),
+])
+def test_unknown_base(base, message, tmp_path):
+    mine = tmp_path / 'mine.py'
+    mine.write_text(f"_base_ = '{base}'\n")
+    with pytest.raises((FileNotFoundError, ModuleNotFoundError), match=message):
+        load_config(mine)
