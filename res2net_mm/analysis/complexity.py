@@ -5,10 +5,7 @@ those of convolutions and linear layers at the given image size.
 """
 from typing import NamedTuple
 
-import torch
-from mmengine.registry import MODELS
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from ..models.complexity import count
 
 
 class Row(NamedTuple):
@@ -79,71 +76,6 @@ CIFAR = (
     Row('Res2NeXt-29 8c×25w×4s SE', cifar(8, 25, 4, se_reduction=16), '34.0', '', TABLE4, note=SE_UNKNOWN),
     Row('Res2NeXt-29 6c×24w×6s SE', cifar(6, 24, 6, se_reduction=16), '36.9', '', TABLE4, note=SE_UNKNOWN),
 )
-
-
-class Classifier(nn.Module):
-    """Average pooling and a linear layer on the last output of a backbone, which has so many channels."""
-
-    def __init__(self, backbone, channels, classes):
-        super().__init__()
-        self.backbone = backbone
-        self.fc = nn.Linear(channels, classes)
-
-    def forward(self, x):
-        """(n, 3, h, w) -> (n, classes)."""
-        return self.fc(self.backbone(x)[-1].mean((2, 3)))
-
-
-def classifier(backbone, classes):
-    """The classifier of a backbone that is given as its config."""
-    backbone = MODELS.build(backbone)
-    backbone.out_indices = backbone.out_indices[-1:]
-    return Classifier(backbone, backbone.out_channels[-1], classes)
-
-
-def count(backbone, image_size=224, classes=1000, norms=True):
-    """Count parameters and multiply-adds of a backbone with a classifier.
-
-    Args:
-        backbone (dict): Config of the backbone.
-        image_size (int): Side of the image. Defaults to 224.
-        classes (int): Outputs of the classifier. Defaults to 1000.
-        norms (bool): Whether parameters of norm layers count (they do not in the CIFAR rows of the paper).
-            Defaults to True.
-
-    Returns:
-        tuple[int, int]: Parameters and multiply-adds.
-    """
-    with torch.device('meta'):
-        model = classifier(backbone, classes).eval()
-        with FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, image_size, image_size))
-    params = sum(p.numel() for name, p in model.named_parameters()
-                 if norms or not isinstance(model.get_submodule(name.rpartition('.')[0]), nn.BatchNorm2d))
-    return params, counter.get_total_flops() // 2
-
-
-def traffic(backbone, image_size=224, classes=1000):
-    """Count the values that a forward pass has to move: what convolutions and linear layers read and write, once each.
-
-    It is the least that memory sees as long as these layers run one after the other, and all else on their way.
-
-    Args:
-        backbone (dict): Config of the backbone.
-        image_size (int): Side of the image. Defaults to 224.
-        classes (int): Outputs of the classifier. Defaults to 1000.
-
-    Returns:
-        tuple[int, int]: Inputs and outputs of an image; weights.
-    """
-    moved = []
-    with torch.device('meta'):
-        model = classifier(backbone, classes).eval()
-        layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-        for layer in layers:
-            layer.register_forward_hook(lambda _, inputs, out: moved.append(inputs[0].numel() + out.numel()))
-        model(torch.empty(1, 3, image_size, image_size))
-    return sum(moved), sum(layer.weight.numel() for layer in layers)
 
 
 PAGE = """# Parameters and multiply-adds

@@ -33,7 +33,7 @@ from ..checkpoints.loading import CLASSIFIER, find_prefix, unwrap
 from ..cli.main import device_argument, run_tool
 from ..models.backbones.base import DEFAULT_INIT
 from ..models.names import build_preset
-from ..utils.images import find_photos, read_photo
+from ..utils.images import find_images, read_image
 
 SHARES = (0.5, 0.9, 0.95)  # of the energy, whose radii are reported
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, RGB: how photos are normalised
@@ -256,7 +256,7 @@ def photo_inputs(paths, size):
     import mmcv
     inputs = []
     for path in paths:
-        photo = read_photo(path)
+        photo = read_image(path)
         side = min(photo.shape[:2])
         top, left = ((length - side) // 2 for length in photo.shape[:2])
         square = mmcv.imresize(photo[top:top + side, left:left + side], (size, size))
@@ -306,7 +306,7 @@ def run(args, device):
     if wrong:
         raise ValueError(f'--config takes a config and at most one checkpoint, not {" ".join(wrong[0])}')
     torch.manual_seed(args.seed)
-    photos = find_photos(args.images) if args.images else []
+    photos = find_images(args.images) if args.images else []
     inputs = photo_inputs(photos, args.size) if photos else torch.randn(args.inputs, 3, args.size, args.size)
     archs = args.archs or ([] if args.config else ['resnet50', 'res2net50_26w4s'])
     models = [(arch, lambda name: random_weights(build_preset(name)), [arch]) for arch in archs]

@@ -8,10 +8,10 @@ from mmengine.registry import MODELS, init_default_scope
 
 from ..cli.main import device_argument, models_arguments, run_tool
 from ..datasets.checks import leaves, size_defect
-from ..datasets.saliency_folders import few, find_pairs, read_mask
-from ..utils.images import read_photo
+from ..datasets.saliency_folders import find_pairs, read_mask
+from ..utils.images import read_image
+from ..utils.text import number_duplicates, shorten
 from .cam.explain import load_weights
-from .cam.sheet import unique
 
 
 class SaliencyModel:
@@ -98,13 +98,13 @@ def run(args, device):
     models = [SaliencyModel(*pair, device) for pair in [(args.config, args.checkpoint), *args.compare]]
     rows = []
     for path, mask in chosen:
-        photo, truth = read_photo(path), read_mask(mask)
+        photo, truth = read_image(path), read_mask(mask)
         defect = size_defect(truth, photo.shape[:2])
         if defect:
             raise ValueError(f'{mask} {defect}')
         rows.append((photo, truth, [model.map(path) for model in models]))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet(rows, unique([model.name for model in models]), args.out)
+    draw_sheet(rows, number_duplicates([model.name for model in models]), args.out)
     print(f'Wrote {args.out}')
 
 
@@ -117,5 +117,5 @@ def choose_photos(pairs, args):
     unknown = [name for name in args.photos if name not in known]
     if unknown:
         raise ValueError(f'--photos {" ".join(unknown)}: {args.set} has no such photo; it has {len(known)}: '
-                         f'{few(known)}')
+                         f'{shorten(known)}')
     return [known[name] for name in args.photos]

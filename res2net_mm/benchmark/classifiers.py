@@ -5,8 +5,8 @@ from statistics import median
 
 import torch
 
-from ..analysis.complexity import count, traffic
 from ..cli.main import run_tool
+from ..models.complexity import count, traffic
 from ..models.names import find_preset
 from ..reproduction import tables as paper
 from . import timing as measuring

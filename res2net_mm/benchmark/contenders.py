@@ -9,8 +9,8 @@ from mmengine.registry import MODELS
 
 from ..acceleration.backends import accelerate, compile_for_openvino, onnx_session
 from ..acceleration.training.block import accelerate_training, allow_many_compilations
-from ..analysis.complexity import Classifier, classifier
 from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from ..models.complexity import Classifier, classifier
 from ..models.names import find_preset
 
 CLASSES = 1000

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..analysis.complexity import classifier, count
 from ..cli.main import run_tool
+from ..models.complexity import classifier, count
 from ..models.names import find_preset
-from ..reproduction import tables as paper
+from ..utils.text import markdown_table
 from .contenders import BASELINE, CLASSES, PATHS, check_paths, make_run, random_batch
 from .timing import MEASURED, check_least, measuring_arguments, parse, ratio, settings, time_rounds
 
@@ -217,7 +217,7 @@ def page(report):
         lines = [[row['model'], row['path'], *(f'{value:.2f}' for value in row['relative']),
                   f'{row["step"]:.2f} ({"→".join(map(str, row["step_at"]))})', f'{100 * row["off_line"]:.0f} %']
                  for row in rows]
-        tables += f'\n## {name.capitalize()}\n\n{note(rows[0])}{paper.markdown_table(heads, lines)}\n'
+        tables += f'\n## {name.capitalize()}\n\n{note(rows[0])}{markdown_table(heads, lines)}\n'
     return PAGE.format(command=report['command'], measured=MEASURED.format(**report), batch_size=report['batch_size'],
                        image_size=report['image_size'], cliff=CLIFF, tables=tables)
 

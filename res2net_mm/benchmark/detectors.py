@@ -24,8 +24,8 @@ from ..acceleration.backends import BACKENDS, accelerate
 from ..cli.main import run_tool
 from ..engine.hooks import BFloat16Features
 from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
-from ..reproduction import tables as paper
 from ..utils.config import load_config
+from ..utils.text import markdown_table
 from . import timing as measuring
 
 OURS = 'res2net_mm.Res2Net'
@@ -250,4 +250,4 @@ def table(rows, heads):
     lines = [dict(zip(HEADS, (row['config'], '×'.join(map(str, row['image_size'])), row['batch_size'], row['backbone'],
                               row['path'], f'{row["images_per_second"]:.2f}', spread(row['to_resnet']),
                               spread(row['to_ours'])))) for row in rows]
-    return paper.markdown_table(heads, [[line[head] for head in heads] for line in lines])
+    return markdown_table(heads, [[line[head] for head in heads] for line in lines])

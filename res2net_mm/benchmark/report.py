@@ -1,6 +1,5 @@
 """What ``tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
-from ..cli.main import console
-from ..reproduction import tables as paper
+from ..utils.text import console, markdown_table
 from .contenders import BASELINE, OURS, PEERS, is_training
 from .timing import MEASURED, ratio, spread
 
@@ -144,7 +143,7 @@ def write_page(report, device, path):
     """Write a Markdown page of a report of ``benchmark.run``, without absolute times if they are a CPU's."""
     gpu = device.type == 'cuda'
     kept = [i for i, head in enumerate(HEADS) if gpu or head not in TIMES]
-    table = paper.markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in report['rows']])
+    table = markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in report['rows']])
     answers = goals(report['rows'])
     ceilings = report['ceilings']
     path.write_text(PAGE.format(

@@ -138,12 +138,6 @@ def run_tool(run, args):
         fail(error)
 
 
-def console():
-    """A console for tables; where the output is no terminal, rich would take it for a narrow one."""
-    from rich.console import Console
-    return Console(width=None if sys.stdout.isatty() else 160)
-
-
 def fail(message):
     sys.exit(f'{Path(sys.argv[0]).name}: error: {message}')
 

@@ -21,6 +21,8 @@ import numpy as np
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from ..utils.images import file_defect, image_shape
+
 # mmengine's loggers, datasets and processes are imported where they are used: they import torch, and the command line
 # imports this module before it has chosen a device.
 
@@ -380,39 +382,9 @@ def mask_labels(dataset):
     return classes and len(classes) + bool(dataset.reduce_zero_label), dataset.ignore_index
 
 
-def file_defect(path):
-    """What is wrong with the file of a photo or mask, or None. Reads its two ends, and the rest if they are odd."""
-    if ':' in path:
-        return None
-    if not os.path.isfile(path):
-        return 'does not exist'
-    with open(path, 'rb') as file:
-        start = file.read(2)
-        file.seek(max(0, os.path.getsize(path) - 32))
-        end = file.read()
-    if not start:
-        return 'is empty'
-    marker = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}.get(start)  # of JPEG and PNG
-    if marker and marker in end or not path.lower().endswith(('.jpg', '.jpeg', '.png')):
-        return None
-    try:  # cameras and programs write things after the end, which is harmless
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:
-        return f'is cut off or broken: {error}'
-    return None
-
-
 def mask_file_defect(path, photo, num_labels, ignore_index):
     with Image.open(path) as image:
-        return mask_defect(np.asarray(image), photo_shape(photo), num_labels, ignore_index)
-
-
-def photo_shape(path):
-    """Height and width of a photo as it is loaded."""
-    with Image.open(path) as image:
-        turned = image.format == 'JPEG' and image.getexif().get(0x0112, 1) >= 5  # OpenCV turns it when it loads it
-        return image.size if turned else image.size[::-1]
+        return mask_defect(np.asarray(image), image_shape(photo), num_labels, ignore_index)
 
 
 def mask_defect(mask, shape, num_labels, ignore_index):

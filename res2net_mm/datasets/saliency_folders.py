@@ -28,7 +28,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .checks import BadDataError, file_defect, photo_shape, read_names, size_defect
+from ..utils.images import file_defect, image_shape
+from ..utils.text import shorten
+from .checks import BadDataError, read_names, size_defect
 
 SETS = ('MSRA-B', 'ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON', 'DUTS-TR', 'DUTS-TE', 'SOD')
 TRAINING = ('MSRA-B', 'DUTS-TR')
@@ -190,7 +192,7 @@ def binary(grey):
 def mask_defect(mask, photo):
     """What is wrong with a mask file for its photo, or None."""
     try:
-        return size_defect(binary(read_grey(mask)), photo_shape(photo))
+        return size_defect(binary(read_grey(mask)), image_shape(photo))
     except (OSError, ValueError) as error:
         return str(error)
 
@@ -260,7 +262,7 @@ def main(argv=None):
             if same:
                 problems += 1
                 print(f'PROBLEM: {len(same)} photos of {trained} are also in {tested}: '
-                      f'{few(f"{a.name} = {b.name}" for a, b in same)}')
+                      f'{shorten(f"{a.name} = {b.name}" for a, b in same)}')
     if problems:
         parser.exit(1, f'Problems: {problems}\n')
     print('No problems')
@@ -301,7 +303,7 @@ def check_set(root, entry):
         except (OSError, ValueError) as error:
             found(problems, 'masks that cannot be used', f'{mask.name} {error}')
             continue
-        defect = size_defect(values, photo_shape(photo))
+        defect = size_defect(values, image_shape(photo))
         if defect:
             found(problems, 'masks of another size', f'{mask.name} {defect}')
         brightest = grey.max()
@@ -324,10 +326,6 @@ def print_report(report):
     print(f'{report.entry}: {report.pairs} photos in {photos}, masks in {masks}')
     for label, found in (('PROBLEM', report.problems), ('note', report.notes)):
         for what, names in found.items():
-            print(f'  {label}: {len(names)} {what}: {few(names)}')
+            print(f'  {label}: {len(names)} {what}: {shorten(names)}')
     return len(report.problems)
 
-
-def few(names, shown=5):
-    names = list(names)
-    return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if len(names) > shown else '')

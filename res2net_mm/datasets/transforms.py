@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
 from ..registry import TRANSFORMS
+from ..utils.images import file_defect
 from . import checks as data
 from .saliency_folders import read_mask
 
@@ -119,16 +120,16 @@ class SkipBadSample:
             return 'cannot be loaded'
         new = loaded.keys() - known
         if 'img' in new and isinstance(loaded.get('img_path'), str):
-            return data.file_defect(loaded['img_path'])
+            return file_defect(loaded['img_path'])
         if 'gt_seg_map' in new and isinstance(loaded.get('seg_map_path'), str):
-            return data.file_defect(loaded['seg_map_path']) or data.mask_defect(
+            return file_defect(loaded['seg_map_path']) or data.mask_defect(
                 loaded['gt_seg_map'], loaded.get('ori_shape', loaded['gt_seg_map'].shape), self.num_classes,
                 self.ignore_index)
         return None
 
     def report(self, results, defect):
         files = [results[key] for key in ('img_path', 'seg_map_path') if isinstance(results.get(key), str)]
-        reasons = [f'{path} {reason}' for path in files if (reason := data.file_defect(path))]
+        reasons = [f'{path} {reason}' for path in files if (reason := file_defect(path))]
         message = reasons[0] if reasons else f'{" with ".join(files) or "a sample"}: {defect}'
         if self.strict:
             raise data.BadDataError(f'bad training sample: {message}')

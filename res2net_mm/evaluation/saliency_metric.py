@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..datasets.checks import photo_shape, size_defect
+from ..datasets.checks import size_defect
 from ..datasets.saliency_folders import read_mask
 from ..registry import METRICS
 from ..reproduction import tables as paper
+from ..utils.images import image_shape
 
 
 @METRICS.register_module()
@@ -67,7 +68,7 @@ class SaliencyMetric(BaseMetric):
             saliency = to_8_bit(sample['seg_logits']['data'][0].cpu().numpy())
             mask = read_mask(sample['seg_map_path'])
             if saliency.shape != mask.shape:
-                defect = size_defect(mask, photo_shape(sample['img_path'])) or f'does not fit the map {saliency.shape}'
+                defect = size_defect(mask, image_shape(sample['img_path'])) or f'does not fit the map {saliency.shape}'
                 raise ValueError(f'{sample["seg_map_path"]} {defect}')
             if self.save_dir:
                 path = Path(self.save_dir, sample['set_name'], f'{Path(sample["img_path"]).stem}.png')

@@ -158,7 +158,7 @@ def summarise(results, schedule, seeds):
 
 def cost(config):
     """Parameters and multiply-adds of a config's model at the size of its images."""
-    from ..analysis.complexity import count
+    from ..models.complexity import count
     cfg = load_config(packaged_configs() / config)
     return count(cfg.model.backbone, cfg.image_size, cfg.model.head.num_classes)
 

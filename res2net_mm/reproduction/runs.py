@@ -328,7 +328,7 @@ def read_log(path, table, row, setting, schedule):
 
 def count_parameters(cfg):
     """Parameters of a classifier in M, as the paper counts them for CIFAR: batch norms are left out."""
-    from ..analysis.complexity import count
+    from ..models.complexity import count
     try:
         params, _ = count(cfg.model.backbone, classes=cfg.model.head.num_classes, norms=False)
     except Exception as error:  # whatever the constructor of a model may raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from ..cli.main import console
+from ..utils.text import console, markdown_table
 
 TABLES = Path(__file__).with_name('tables.yml')
 ROLES = ('baseline', 'ours', 'gain')
@@ -302,10 +302,3 @@ def provenance(row, result):
 def changes_text(changes):
     return ' '.join(f'{key}={value}' for key, value in changes.items())
 
-
-def markdown_table(heads, rows):
-    """A Markdown table without the columns that are empty."""
-    filled = [any(cells) for cells in zip(*rows)] or [True] * len(heads)
-    lines = [heads, ['---'] * len(heads), *rows]
-    return '\n'.join('| ' + ' | '.join(str(cell).replace('*', '\\*') for cell, keep in zip(line, filled) if keep) + ' |'
-                     for line in lines)

@@ -11,7 +11,7 @@ pytest.importorskip('pytorch_grad_cam')
 pytest.importorskip('mmpretrain')
 from res2net_mm.analysis.cam import coverage, explain
 from res2net_mm.analysis.cam import sheet as cam  # noqa: E402
-from res2net_mm.utils.images import find_photos, read_photo  # noqa: E402
+from res2net_mm.utils.images import find_images, read_image  # noqa: E402
 
 CLASSES = ('upright', 'level')  # stripes
 CLASSIFIER = """
@@ -328,10 +328,10 @@ def test_errors_name_the_argument(trained, photos, tmp_path, monkeypatch):
     torch.save(dict(state_dict={key: value for key, value in state.items() if 'head' not in key}), other)
 
     for arguments, message in (
-        ([config, checkpoint, 'empty'], "folder 'empty' has no photo in it"),
-        ([config, checkpoint, 'nothing.jpg'], "photo 'nothing.jpg' does not exist"),
-        ([config, checkpoint, 'text.jpg'], "photo 'text.jpg' is cut off or broken"),
-        ([config, checkpoint, 'cut.png'], "photo 'cut.png' is cut off"),
+        ([config, checkpoint, 'empty'], "folder 'empty' has no image in it"),
+        ([config, checkpoint, 'nothing.jpg'], "image 'nothing.jpg' does not exist"),
+        ([config, checkpoint, 'text.jpg'], "image 'text.jpg' is cut off or broken"),
+        ([config, checkpoint, 'cut.png'], "image 'cut.png' is cut off"),
         (['nothing.py', checkpoint, photo], "config 'nothing.py' does not exist"),
         ([str(pose), checkpoint, photo], 'is one of mmpose; maps are made of models of mmpretrain, mmseg, mmdet'),
         ([config, 'nothing.pth', photo], "checkpoint 'nothing.pth' does not exist"),
@@ -355,5 +355,5 @@ def test_photos(tmp_path):
     for name in ('b.PNG', 'a.jpg', 'notes.txt'):
         cv2.imwrite(str(tmp_path / 'x.png'), np.zeros((2, 3, 3), np.uint8))
         (tmp_path / 'x.png').rename(tmp_path / name)
-    assert [path.name for path in find_photos([tmp_path])] == ['a.jpg', 'b.PNG']
-    assert read_photo(tmp_path / 'b.PNG').shape == (2, 3, 3)
+    assert [path.name for path in find_images([tmp_path])] == ['a.jpg', 'b.PNG']
+    assert read_image(tmp_path / 'b.PNG').shape == (2, 3, 3)

@@ -3,7 +3,8 @@
 import pytest
 from helpers import ROOT
 
-from res2net_mm.analysis.complexity import CIFAR, IMAGENET, page, traffic
+from res2net_mm.analysis.complexity import CIFAR, IMAGENET, page
+from res2net_mm.models.complexity import traffic
 
 COMMITTED = (ROOT / 'docs' / 'complexity.md').read_text()
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers import expect_failure
 
-from res2net_mm.analysis import complexity
 from res2net_mm.benchmark import classifiers as benchmark
 from res2net_mm.benchmark import contenders
 from res2net_mm.benchmark import report as benchmark_report
+from res2net_mm.models import complexity
 from res2net_mm.models.names import PRESETS, build_preset
 
 

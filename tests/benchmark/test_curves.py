@@ -4,8 +4,8 @@ import json
 import pytest
 from helpers import expect_failure
 
-from res2net_mm.analysis import complexity
 from res2net_mm.benchmark import curves as cost_curves
+from res2net_mm.models import complexity
 from res2net_mm.models.names import PRESETS
 
 

@@ -18,10 +18,10 @@ from mmengine.runner import Runner
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import load_config
-from res2net_mm.analysis import complexity
 from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
 from res2net_mm.cli import main as cli
 from res2net_mm.datasets.checks import BadDataError, check_data
+from res2net_mm.models import complexity
 from res2net_mm.reproduction import evidence
 from res2net_mm.reproduction import runs as reproduce
 from res2net_mm.reproduction import tables as paper

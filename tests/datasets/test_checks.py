@@ -15,10 +15,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
 from res2net_mm.cli import main as cli
-from res2net_mm.datasets.checks import BadDataError, check_data, check_photos, file_defect, skip_bad_samples
+from res2net_mm.datasets.checks import BadDataError, check_data, check_photos, skip_bad_samples
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
 from res2net_mm.datasets.transforms import SkipBadSample
 from res2net_mm.utils.config import load_config
+from res2net_mm.utils.images import file_defect
 
 pytest.importorskip('mmdet')
 

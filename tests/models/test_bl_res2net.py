@@ -7,7 +7,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import BLRes2Net, Bottle2neck
-from res2net_mm.analysis import complexity
+from res2net_mm.models import complexity
 
 SMALL = dict(scales=2, base_width=8)
 BL_RESNET = dict(scales=1, base_width=64)

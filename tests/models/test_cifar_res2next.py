@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import CifarRes2NeXt
-from res2net_mm.analysis.complexity import count
+from res2net_mm.models.complexity import count
 
 SMALL = dict(depth=20, scales=4, base_width=4, groups=2)
 OUTPUTS = [(256, 1), (512, 2), (1024, 4)]  # channels and stride

@@ -6,8 +6,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA
-from res2net_mm.analysis.complexity import count
 from res2net_mm.models.backbones.dla import ARCHS
+from res2net_mm.models.complexity import count
 
 DEAD_SHAPES = {'level3.project.': (256, 128), 'level4.project.': (512, 256), 'level4.tree1.project.': (512, 256)}
 DEAD_PARAMS = 297472

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...cli.main import console
+from ...utils.text import console
 
 HOT = 0.2  # of the maximum: where a map is 'on', the threshold of CAM's own localisation (arXiv 1512.04150)
 SIZES = {'small': 32**2, 'medium': 96**2, 'large': float('inf')}  # COCO's: most pixels of the photo

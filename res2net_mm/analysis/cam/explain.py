@@ -28,7 +28,7 @@ from torch import nn
 
 from ...checkpoints.loading import adapt_classifier, unwrap
 from ...datasets.checks import dataset_class, leaves
-from ...utils.images import read_photo
+from ...utils.images import read_image
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives
 
@@ -244,7 +244,7 @@ class Subject:
 
     def see(self, photo):
         """Send a photo through the test pipeline."""
-        read_photo(photo)  # says what is wrong with it
+        read_image(photo)  # says what is wrong with it
         packed = self.prepare(self.load(dict(img_path=str(photo), img_id=0)))
         data = self.model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))
         return Seen(packed['inputs'].permute(1, 2, 0).numpy(), data['inputs'], data['data_samples'][0])

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...cli.main import device_argument, models_arguments, run_tool
-from ...utils.images import find_photos
+from ...utils.images import find_images
+from ...utils.text import number_duplicates
 from .coverage import draw_coverage, measure_photo, print_coverage, read_boxes, summarise
 from .explain import Subject
 
@@ -37,11 +38,11 @@ def main(argv=None):
 
 
 def run(args, device):
-    photos = find_photos(args.images)
+    photos = find_images(args.images)
     boxes = read_boxes(args.boxes, photos) if args.boxes else {}
     pairs = [(args.config, args.checkpoint), *args.compare]
     subjects = [Subject(*pair, args.target_layer, args.method, device) for pair in pairs]
-    names = unique([subject.name for subject in subjects])
+    names = number_duplicates([subject.name for subject in subjects])
     models = {}
     for subject, name, (config, checkpoint) in zip(subjects, names, pairs):
         subject.name = name
@@ -85,11 +86,6 @@ def run(args, device):
     written.append(args.out / 'cam.json')
     written[-1].write_text(json.dumps(results, indent=1))
     print('written:', *written, sep='\n  ')
-
-
-def unique(names):
-    """Number the names that occur twice."""
-    return [f'{name} ({names[:i + 1].count(name)})' if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def draw_sheet(rows, names, path):
