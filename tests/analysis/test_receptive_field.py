@@ -138,7 +138,7 @@ def test_command(tmp_path, capsys):
     (['--inputs', '0'], '--inputs 0'),
     (['--config', 'a', 'b', 'c'], 'at most one checkpoint'),
     (['--config', 'nothing.py'], "config 'nothing.py' does not exist"),
-    (['--images', 'nothing.jpg'], "photo 'nothing.jpg' does not exist"),
+    (['--images', 'nothing.jpg'], "image 'nothing.jpg' does not exist"),
     (['--config', 'CONFIG', '--blocks', 'layer9.0'], 'there is no block layer9.0; there are layer1.0'),
     (['--config', 'CONFIG', 'OTHER'], "other.pth' does not fit the backbone of"),
 ])
