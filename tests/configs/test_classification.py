@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import load_config
-from res2net_mm.analysis.complexity import IMAGENET
+from res2net_mm.analysis import complexity
 from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
 from res2net_mm.cli import main as cli
 from res2net_mm.datasets.checks import BadDataError, check_data
@@ -84,7 +84,7 @@ def test_imagenet_counts(path):
     assert float(said[1]) == pytest.approx(params / 1e6, abs=0.0051)
     assert float(said[2]) == pytest.approx(macs, abs=0.0051)
     for name in re.findall(r'res2net_mm://(\w+)', header(path)):
-        [row] = [row for row in IMAGENET if (row.backbone.get('arch'), row.image_size) == (name, size)]
+        [row] = [row for row in complexity.IMAGENET if (row.backbone.get('arch'), row.image_size) == (name, size)]
         assert row.params == f'{(params + row.unused[0]) / 1e6:.2f}' and row.params in header(path)
     theirs = dict(imagenet_r50=25557032, imagenet_r101=44549160, imagenet_densenet161=28681000,
                   imagenet_inception_v3=23834568)  # torchvision's; the last without the auxiliary classifier
