@@ -1,0 +1,52 @@
+"""What README.md and the pages of docs say exists, and the configs that they show build models."""
+import re
+
+import pytest
+from helpers import ROOT
+from mmengine.registry import MODELS, init_default_scope
+
+from res2net_mm import load_config
+
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
+         *sorted((ROOT / 'configs').rglob('README.md'))]
+PATH = re.compile(r'(?<![\w/.:{}<-])((?:tools|configs|tests|docs|res2net_mm|requirements)/[\w./-]+\.(?:py|sh|md|yml|txt|cpp))')
+LINK = re.compile(r'\]\((?!https?:|#)([^)#]+)')
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_paths_and_links_exist(page):
+    text = page.read_text(encoding='utf-8')
+    missing = [path for path in PATH.findall(text) if not (ROOT / path).exists()]
+    missing += [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_readme_fits_one_screen():
+    assert len((ROOT / 'README.md').read_text(encoding='utf-8').splitlines()) <= 80
+
+
+@pytest.mark.parametrize('number', range(4), ids=['detection', 'instances', 'segmentation', 'keypoints'])
+def test_configs_of_the_readme(number, tmp_path):
+    """Each is five lines or fewer, is read from any folder, and builds its model with our backbone."""
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
+    assert len(blocks) == 4
+    toolbox = ('mmdet', 'mmdet', 'mmseg', 'mmpose')[number]
+    pytest.importorskip(f'{toolbox}.models')
+    assert len(blocks[number].splitlines()) <= 5
+    (tmp_path / 'mine.py').write_text(blocks[number], encoding='utf-8')
+    cfg = load_config(tmp_path / 'mine.py')
+    assert cfg.model.backbone.init_cfg.checkpoint.startswith('res2net_mm://')
+    cfg.model.backbone.init_cfg = None
+    init_default_scope(toolbox)
+    model = MODELS.build(cfg.model)
+    assert type(model.backbone).__module__ == 'res2net_mm.models.backbones.res2net'
+    if number == 1:
+        assert len(model.backbone.layer3) == 23
+    if number == 2:
+        assert model.decode_head.num_classes == 3
+    if number == 3:
+        assert model.head.out_channels == 14
