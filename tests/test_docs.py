@@ -9,7 +9,8 @@ from res2net_mm import load_config
 
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'configs').rglob('README.md'))]
-PATH = re.compile(r'(?<![\w/.:{}<-])((?:tools|configs|tests|docs|res2net_mm|requirements)/[\w./-]+\.(?:py|sh|md|yml|txt|cpp))')
+FOLDERS = 'tools|configs|tests|docs|res2net_mm|requirements'
+PATH = re.compile(rf'(?<![\w/.:{{}}<-])((?:{FOLDERS})/[\w./-]+\.(?:py|sh|md|yml|txt|cpp))')
 LINK = re.compile(r'\]\((?!https?:|#)([^)#]+)')
 
 
