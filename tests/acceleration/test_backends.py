@@ -8,7 +8,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from res2net_mm import Res2Net
-from res2net_mm.acceleration.backends import FusedConv, accelerate
+from res2net_mm.acceleration.backends import accelerate
+from res2net_mm.acceleration.graph import FusedConv
 
 SMALL = dict(depth=26, base_channels=16)
 

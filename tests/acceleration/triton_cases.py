@@ -8,7 +8,9 @@ from helpers import VARIANTS, random_model, relative_error
 from torch import nn
 
 from res2net_mm import Res2Net
-from res2net_mm.acceleration.backends import FusedConv, accelerate, rewrite
+from res2net_mm.acceleration.backends import accelerate
+from res2net_mm.acceleration.graph import FusedConv
+from res2net_mm.acceleration.passes import rewrite
 from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, TritonBackbone, tuned_kernel
 
 LAST = torch.channels_last

@@ -23,7 +23,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 from triton.testing import do_bench
 
-from ..backends import FusedConv, called, only_user
+from ..graph import FusedConv, called, only_user
 
 MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread reads at a time
 LEAST_CHANNELS = 8  # of an input; fewer, an image's, would leave most of a tensor core idle
