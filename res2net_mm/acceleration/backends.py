@@ -146,7 +146,7 @@ def compile_for_openvino(model):
 
 def on_gpu(module):
     """A module that Triton's kernels run, on an NVIDIA GPU."""
-    from .triton.kernel import TritonBackbone
+    from .triton.module import TritonBackbone
     return TritonBackbone(module)
 
 

@@ -11,7 +11,8 @@ from res2net_mm import Res2Net
 from res2net_mm.acceleration.backends import accelerate
 from res2net_mm.acceleration.graph import FusedConv
 from res2net_mm.acceleration.passes import rewrite
-from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, TritonBackbone, tuned_kernel
+from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, tuned_kernel
+from res2net_mm.acceleration.triton.module import TritonBackbone
 
 LAST = torch.channels_last
 GEOMETRIES = {
