@@ -12,7 +12,8 @@ from torch import nn
 
 from res2net_mm import Res2Net, Res2SharedHead, accelerate_training
 from res2net_mm.acceleration.training import block as training
-from res2net_mm.acceleration.training.block import MOST_STEPS, FusedBlock, TrainingBlock, compile_each
+from res2net_mm.acceleration.training.autograd import FusedBlock
+from res2net_mm.acceleration.training.block import MOST_STEPS, TrainingBlock, compile_each
 from res2net_mm.acceleration.training.norm_kernels import Norm, moments, normalise, normalise_backward
 from res2net_mm.benchmark.timing import peak_memory
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
