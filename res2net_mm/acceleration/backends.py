@@ -1,22 +1,32 @@
-"""The same function, faster: a copy of a model for inference, whose backbone is rewritten (``passes.py``).
+"""Copies of models for faster inference: ``accelerate``, and the libraries that run the backbones.
 
-PyTorch runs the result, or ONNX Runtime, OpenVINO or, on a GPU, the kernel of ``triton/kernel.py``.
+A backbone is rewritten (``passes.py``), and computes the same as before. PyTorch runs the result, or ONNX Runtime,
+OpenVINO or, on a GPU, the kernel of ``triton/kernel.py``.
 """
+from __future__ import annotations
+
 import copy
 import io
+from typing import TYPE_CHECKING, Callable, Iterable, List
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
 from ..models.backbones.base import Backbone
 from ..models.heads.res2_shared_head import Res2SharedHead
 from .graph import FusedConv
 from .passes import rewrite
+from .prepared_sizes import PreparedSizes
 
-MOST_SIZES = 8  # for which a library prepares
+if TYPE_CHECKING:
+    import onnxruntime
+    import openvino
+
+Runner = Callable[[np.ndarray], List[np.ndarray]]  # images to outputs
 
 
-def accelerate(model, backend='pytorch'):
+def accelerate(model: nn.Module, backend: str = 'pytorch') -> nn.Module:
     """Make a model faster for inference.
 
     Args:
@@ -37,11 +47,12 @@ def accelerate(model, backend='pytorch'):
     if backend not in BACKENDS:
         raise ValueError(f'accelerate: backend={backend!r} must be one of {", ".join(BACKENDS)}')
     model = copy.deepcopy(model).eval()
-    found = {name: module for name, module in model.named_modules() if isinstance(module, (Backbone, Res2SharedHead))}
-    if not found:
+    backbones = [(name, module) for name, module in model.named_modules()
+                 if isinstance(module, (Backbone, Res2SharedHead))]
+    if not backbones:
         raise ValueError(f'accelerate: {type(model).__name__} has no backbone of res2net_mm in it')
-    for name, module in found.items():
-        fast = BACKENDS[backend](rewrite(module))
+    for name, backbone in backbones:
+        fast = BACKENDS[backend](rewrite(backbone))
         if not name:
             return fast
         parent, _, child = name.rpartition('.')
@@ -49,25 +60,22 @@ def accelerate(model, backend='pytorch'):
     return model
 
 
-# Backends: each takes a rewritten module to one that runs it.
-
-
 class Exported(nn.Module):
-    """A module that another library runs on the CPU, on as many threads as PyTorch; images of any size and number.
+    """A module that another library runs on the CPU, for images of any size and number.
 
-    Libraries are faster at sizes that they know when they prepare a model. So a size that comes again is prepared for,
-    up to :data:`MOST_SIZES` of them; others share a model that takes any.
+    It has as many threads as PyTorch. Libraries are faster at sizes that they know when they prepare a model. So a size
+    that comes again is prepared for, up to eight of them; others share a model that takes any.
 
     Args:
-        module (nn.Module): The module, in eval mode.
+        module (fx.GraphModule): A rewritten module, in eval mode.
     """
 
-    def __init__(self, module):
+    def __init__(self, module: fx.GraphModule) -> None:
         super().__init__()
         self.out_channels = module.out_channels
         channels = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight.shape[1]
         outputs = module(torch.zeros(1, channels, 64, 64))
-        self.single = isinstance(outputs, torch.Tensor)
+        self.single = isinstance(outputs, Tensor)
         names = ['out'] if self.single else [f'out{i}' for i in range(len(outputs))]
         axes = {name: {0: 'number', 2: f'height_{name}', 3: f'width_{name}'} for name in ('images', *names)}
         file = io.BytesIO()
@@ -75,32 +83,40 @@ class Exported(nn.Module):
                           output_names=names, dynamic_axes=axes)
         self.model = file.getvalue()
         self.any_size = self.prepare()
-        self.seen, self.prepared = set(), {}
+        self.sizes = PreparedSizes()
 
-    def forward(self, images):
-        """(n, c, h, w), float32 on the CPU -> what the module returns."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the module.
+
+        Args:
+            images (Tensor): (n, c, h, w), float32 on the CPU.
+
+        Returns:
+            Tensor | tuple[Tensor]: What the module returns.
+
+        Raises:
+            ValueError: If the images are of another type or elsewhere.
+        """
         if images.device.type != 'cpu' or images.dtype != torch.float32:
             raise ValueError(f'{type(self).__name__} runs float32 on the CPU, not {images.dtype} on {images.device}')
         outs = self.run(images.detach().contiguous())
         return outs[0] if self.single else tuple(outs)
 
-    def run(self, images):
-        """Images -> a list of outputs."""
-        outs = self.runner_for(tuple(images.shape))(images.numpy())
-        return [torch.from_numpy(out) for out in outs]
+    def run(self, images: Tensor) -> list[Tensor]:
+        """The list of outputs of contiguous images."""
+        shape = tuple(images.shape)
+        runner = self.sizes.get(shape, lambda: self.prepare(shape), self.any_size)
+        return [torch.from_numpy(out) for out in runner(images.numpy())]
 
-    def runner_for(self, shape):
-        """What takes an array of this shape to a list of arrays."""
-        if shape in self.seen and shape not in self.prepared and len(self.prepared) < MOST_SIZES:
-            self.prepared[shape] = self.prepare(shape)
-        self.seen.add(shape)
-        return self.prepared.get(shape, self.any_size)
+    def prepare(self, shape: tuple[int, ...] | None = None) -> Runner:
+        """Prepare the model for images of one shape, or of any if it is None."""
+        raise NotImplementedError
 
 
 class OnnxRuntime(Exported):
     """A module that ONNX Runtime runs."""
 
-    def prepare(self, shape=None):
+    def prepare(self, shape: tuple[int, ...] | None = None) -> Runner:
         names = ('number', 'channels', 'height_images', 'width_images')
         session = onnx_session(self.model, zip(names, shape or ()))
         return lambda images: session.run(None, {'images': images})
@@ -109,7 +125,7 @@ class OnnxRuntime(Exported):
 class OpenVino(Exported):
     """A module that OpenVINO runs, image by image: the features of one stay in the processor's cache."""
 
-    def prepare(self, shape=None):
+    def prepare(self, shape: tuple[int, ...] | None = None) -> Runner:
         import openvino
         model = openvino.Core().read_model(self.model)
         if shape:
@@ -117,17 +133,17 @@ class OpenVino(Exported):
         compiled = compile_for_openvino(model)
         return lambda images: list(compiled([images]).values())
 
-    def run(self, images):
+    def run(self, images: Tensor) -> list[Tensor]:
         outs = zip(*(super(OpenVino, self).run(image) for image in images.split(1)))
         return [torch.cat(out) if len(out) > 1 else out[0] for out in outs]
 
 
-def onnx_session(model, sizes=()):
-    """ONNX Runtime on the CPU, on as many threads as PyTorch, for a model's file or bytes.
+def onnx_session(model: str | bytes, sizes: Iterable[tuple[str, int]] = ()) -> onnxruntime.InferenceSession:
+    """A model in ONNX Runtime, on the CPU, on as many threads as PyTorch.
 
     Args:
-        model (str | bytes): The model.
-        sizes (Sequence[tuple[str, int]]): Names of sizes that the model leaves open, and what they are. Defaults to ().
+        model (str | bytes): The model's file, or what is in it.
+        sizes (Iterable[tuple[str, int]]): Names of sizes that the model leaves open, and what they are. Defaults to ().
     """
     import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -137,17 +153,27 @@ def onnx_session(model, sizes=()):
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
-def compile_for_openvino(model):
-    """OpenVINO on the CPU, on as many threads as PyTorch; not in bfloat16, its default where the processor has it."""
+def compile_for_openvino(model: openvino.Model) -> openvino.CompiledModel:
+    """A model compiled by OpenVINO for the CPU, on as many threads as PyTorch, in float32.
+
+    Where the processor has bfloat16, OpenVINO's default is that.
+    """
     import openvino
     settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
     return openvino.compile_model(model, 'CPU', settings)
 
 
-def on_gpu(module):
-    """A module that Triton's kernels run, on an NVIDIA GPU."""
+def run_by_pytorch(module: fx.GraphModule) -> nn.Module:
+    """The module itself."""
+    return module
+
+
+def run_by_triton(module: fx.GraphModule) -> nn.Module:
+    """A module whose convolutions Triton's kernel runs, on an NVIDIA GPU."""
     from .triton.module import TritonBackbone
     return TritonBackbone(module)
 
 
-BACKENDS = {'pytorch': lambda module: module, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino, 'triton': on_gpu}
+# Each takes a rewritten module to one that runs it.
+BACKENDS: dict[str, Callable[[fx.GraphModule], nn.Module]] = {
+    'pytorch': run_by_pytorch, 'onnxruntime': OnnxRuntime, 'openvino': OpenVino, 'triton': run_by_triton}

@@ -1,13 +1,16 @@
-"""The same training step, faster and in less memory.
+"""Training steps that are faster and need less memory, with the same outputs and gradients.
 
 For its backward pass PyTorch keeps what goes into every convolution, batch norm and ReLU, and copies that splits,
 additions and concatenations make. :class:`TrainingBlock` runs a block through :class:`FusedBlock`, which keeps less.
 """
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import BatchNorm2d
 
 from ...models.backbones.base import Backbone
@@ -19,7 +22,7 @@ from .norm_kernels import kernels
 MOST_STEPS = 5  # from a tensor that is kept to one that is made from it again
 
 
-def accelerate_training(model):
+def accelerate_training(model: nn.Module) -> nn.Module:
     """Make the training of a model faster, and smaller in memory.
 
     On a CPU every Res2Net (or ResNet) block that is made of convolutions and batch norms computes its forward and its
@@ -41,11 +44,11 @@ def accelerate_training(model):
         return model  # it is already
     blocks = [module for module in model.modules() if type(module) is Bottle2neck]
     on_gpu = any(parameter.is_cuda for block in blocks for parameter in block.parameters())
-    blocks = blocks if on_gpu else list(filter(is_plain, blocks))
+    blocks = blocks if on_gpu else list(filter(can_be_fused, blocks))
     if not blocks:
         raise ValueError(f'accelerate_training: {type(model).__name__} has no block of convolutions and batch norms')
     if on_gpu:
-        compile_each(blocks)
+        compile_blocks(blocks)
         return model
     try:
         kernels()
@@ -62,20 +65,30 @@ def accelerate_training(model):
     return model
 
 
-def compile_each(blocks, **options):
-    """Block by block: they are alike, while a whole detector changes with every image size."""
+def compile_blocks(blocks: Iterable[Bottle2neck], **options: Any) -> None:
+    """Have ``torch.compile`` take block by block.
+
+    Blocks are alike, while a whole detector changes with every image size.
+
+    Args:
+        blocks (Iterable[Bottle2neck]): The blocks.
+        **options: Arguments of ``torch.compile``.
+    """
     allow_many_compilations()
     for block in blocks:
         block.compile(**options)
 
 
-def allow_many_compilations():
-    """PyTorch compiles eight modules of one class, and quietly runs the ninth layer by layer."""
+def allow_many_compilations() -> None:
+    """Lift PyTorch's limit of compilations.
+
+    It compiles eight modules of one class, and quietly runs the ninth layer by layer.
+    """
     torch._dynamo.config.cache_size_limit = torch._dynamo.config.accumulated_cache_size_limit = 1000
 
 
-def layers(block):
-    """The convolutions of a block and their norms: the 1×1, the 3×3, the last 1×1, and the shortcut's, if any."""
+def convs_and_norms(block: Bottle2neck) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The convolutions of a block and their norms: 1×1, all 3×3, last 1×1, and the shortcut's, if any."""
     convs, norms = [block.conv1, *block.convs, block.conv3], [block.bn1, *block.bns, block.bn3]
     if block.downsample is not None and len(block.downsample) > 1:
         convs.append(block.downsample[-2])
@@ -83,59 +96,68 @@ def layers(block):
     return convs, norms
 
 
-def is_plain(block):
-    """Whether a block is made of what FusedBlock knows."""
-    convs, norms = layers(block)
+def can_be_fused(block: Bottle2neck) -> bool:
+    """Whether a block is made of layers that FusedBlock knows."""
+    convs, norms = convs_and_norms(block)
     return (all(type(conv) is nn.Conv2d and conv.bias is None and conv.padding_mode == 'zeros' for conv in convs)
             and all(type(norm) is BatchNorm2d and norm.affine for norm in norms)
             and isinstance(block.se, nn.Identity) and not any(block.plugins.values()))
 
 
-def contiguous_input(block, inputs):
-    """TrainingBlocks keep the channels of a pixel together; on a CPU mmcv's operators take anything for contiguous."""
+def contiguous_input(block: Bottle2neck, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A hook that makes the input of a block with other layers contiguous.
+
+    The TrainingBlock before it keeps the channels of a pixel together, and mmcv's deformable convolutions, on a CPU,
+    read every tensor as if it were contiguous.
+    """
     return inputs[0].contiguous(), *inputs[1:]
 
 
-def contiguous_outputs(backbone, images, outputs):
-    """See above: among them are RoIAlign and deformable convolutions."""
-    return outputs.contiguous() if isinstance(outputs, torch.Tensor) else tuple(out.contiguous() for out in outputs)
+def contiguous_outputs(backbone: nn.Module, inputs: tuple[Tensor, ...],
+                       outputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """A hook that makes a backbone's outputs contiguous, as mmcv's RoIAlign needs them."""
+    return outputs.contiguous() if isinstance(outputs, Tensor) else tuple(out.contiguous() for out in outputs)
 
 
 class TrainingBlock(Bottle2neck):
-    """A Bottle2neck that trains through FusedBlock. It is not built: ``accelerate_training`` turns one into it."""
+    """A Bottle2neck that trains through FusedBlock.
 
-    def _forward(self, x, identity):
+    It is not built: ``accelerate_training`` changes the class of a block.
+    """
+
+    def _forward(self, x: Tensor, identity: Tensor | None) -> Tensor:
         if not self._can_fuse(x):
             return super()._forward(x, identity)
         if not x.is_contiguous(memory_format=torch.channels_last):
             x = ChannelsLast.apply(x)
-        convs, norms = layers(self)
+        convs, norms = convs_and_norms(self)
         if identity is None and self.downsample is not None and len(self.downsample) == 1:
             identity = self.downsample(x)  # pools only
         if identity is not None:  # what it is made of is not this block's to run
             convs, norms = convs[:len(self.convs) + 2], norms[:len(self.convs) + 2]
-        weights = [parameter for conv, norm in zip(convs, norms) for parameter in (conv.weight, norm.weight, norm.bias)]
-        origins = [self._origin_of(x)]
-        out = FusedBlock.apply(self, convs, norms, origins, x, identity, *weights)
+        parameters = [parameter for conv, norm in zip(convs, norms)
+                      for parameter in (conv.weight, norm.weight, norm.bias)]
+        origins = [self._find_origin(x)]
+        out = FusedBlock.apply(self, convs, norms, origins, x, identity, *parameters)
         if out.requires_grad and not self.with_cp:  # or this would keep what nothing else does
             out.origin = origins[-1], out._version
         return out
 
-    def _can_fuse(self, x):
+    def _can_fuse(self, x: Tensor) -> bool:
         stride = self.conv1.stride[0] * self.convs[0].stride[0]
         pixels = len(x) * math.ceil(x.shape[2] / stride) * math.ceil(x.shape[3] / stride)
-        return (torch.is_grad_enabled() and x.device.type == 'cpu' and not autocast()
+        return (torch.is_grad_enabled() and x.device.type == 'cpu' and not is_cpu_autocast_on()
                 and x.dtype in (torch.float32, torch.float64) and x.dtype == self.conv1.weight.dtype
                 and pixels > 1)  # PyTorch has something to say about the statistics of one
 
-    def _origin_of(self, x):
+    def _find_origin(self, x: Tensor) -> Origin:
         origin, version = getattr(x, 'origin', (None, None))
         if self.with_cp or origin is None or version != x._version or len(origin.steps) > MOST_STEPS:
             return Origin(x)
         return origin
 
 
-def autocast():
+def is_cpu_autocast_on() -> bool:
     """Whether autocast is on for the CPU; PyTorch 2.4 gave the question another name."""
     try:
         return torch.is_autocast_enabled('cpu')

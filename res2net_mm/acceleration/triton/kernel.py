@@ -4,12 +4,15 @@ It has the channels of a pixel together (NHWC) and leaves no pass over memory bu
 it reads the first, adds bias and shortcut and takes the ReLU while it writes, and reads from and writes into slices of
 the channels of larger tensors.
 """
+from __future__ import annotations
+
 from functools import partial
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
-from torch import nn
+from torch import Tensor, nn
 from triton.testing import do_bench
 
 from ..graph import FusedConv
@@ -17,37 +20,53 @@ from ..graph import FusedConv
 LEAST_CHANNELS = 8  # of an input; fewer, an image's, would leave most of a tensor core idle
 
 
-def config(pixels, channels, steps, warps, stages):
+def tile_config(pixels: int, channels: int, steps: int, warps: int, stages: int) -> triton.Config:
+    """A tile of pixels × output channels, input channels of a step, warps, steps that are read ahead."""
     tile = dict(block_m=pixels, block_n=channels, block_k=steps)
     return triton.Config(tile, num_warps=warps, num_stages=stages)
 
 
-CONFIGS = [  # output pixels × output channels of a tile, input channels of a step; warps, steps that are read ahead
-    config(64, 32, 32, 4, 4),
-    config(128, 32, 32, 4, 4),
-    config(128, 32, 32, 4, 1),  # not read ahead: loads go through the L1 cache, where the taps of a 3×3 overlap
-    config(128, 64, 32, 4, 1),
-    config(64, 64, 32, 4, 3),
-    config(64, 64, 64, 4, 4),
-    config(128, 64, 64, 4, 3),
-    config(64, 128, 64, 4, 4),
-    config(128, 128, 64, 8, 3),
-    config(128, 256, 64, 8, 3),
-    config(32, 64, 128, 4, 3),  # few pixels: a small image's last stage
+CONFIGS = [
+    tile_config(64, 32, 32, 4, 4),
+    tile_config(128, 32, 32, 4, 4),
+    tile_config(128, 32, 32, 4, 1),  # not read ahead: loads go through the L1 cache, where the taps of a 3×3 overlap
+    tile_config(128, 64, 32, 4, 1),
+    tile_config(64, 64, 32, 4, 3),
+    tile_config(64, 64, 64, 4, 4),
+    tile_config(128, 64, 64, 4, 3),
+    tile_config(64, 128, 64, 4, 4),
+    tile_config(128, 128, 64, 8, 3),
+    tile_config(128, 256, 64, 8, 3),
+    tile_config(32, 64, 128, 4, 3),  # few pixels: a small image's last stage
 ]
 
 
-def prune(configs, arguments, in_channels, out_channels, kernel, **others):
-    """What is worth trying: tiles of about the size of the problem; small ones in float32, without tensor cores."""
+def prune_tiles(configs: list[triton.Config], arguments: dict[str, Any], in_channels: int, out_channels: int,
+                kernel: int, **others: int) -> list[triton.Config]:
+    """The tiles worth trying.
+
+    They are of about the size of the problem, and small in float32, which has no tensor cores.
+
+    Args:
+        configs (list[triton.Config]): All tiles.
+        arguments (dict): The kernel's arguments by name; of interest are ``size`` and the input ``x``.
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        kernel (int): Side of the convolution's window.
+        **others (int): The other constants of a layer, which Triton passes to every such function.
+
+    Returns:
+        list[triton.Config]: At least one of the tiles.
+    """
     pixels, outs, ins = 2**arguments['size'], triton.next_power_of_2(out_channels), triton.next_power_of_2(in_channels)
     if arguments['x'].dtype == torch.float32:
         outs, ins = min(outs, 64), min(ins, 32)
 
-    def sensible(m, n, k, stages):
+    def is_sensible(m: int, n: int, k: int, stages: int) -> bool:
         return (m <= max(pixels, 64) and (m >= 64 or pixels <= 4096) and min(outs, 64) <= n <= max(outs, 32)
                 and k <= max(ins, 32) and (stages > 1 or kernel > 1))
 
-    return [each for each in configs if sensible(*each.kwargs.values(), each.num_stages)]
+    return [config for config in configs if is_sensible(*config.kwargs.values(), config.num_stages)]
 
 
 SIZES = ['pixels', 'height', 'width', 'out_height', 'out_width', 'size']  # any, without compiling anew
@@ -60,8 +79,10 @@ def conv_kernel(x, x2, weight, bias, addend, out, pixels, height, width, out_hei
                 in_channels: tl.constexpr, out_channels: tl.constexpr, kernel: tl.constexpr, stride: tl.constexpr,
                 padding: tl.constexpr, dilation: tl.constexpr, relu: tl.constexpr,
                 block_m: tl.constexpr, block_n: tl.constexpr, block_k: tl.constexpr):
-    """A tile of relu(conv(x + x2) + bias + addend): a product of matrices, output pixels × (taps · input channels) and
-    (taps · input channels) × output channels, whose left one is gathered from the input as it is needed.
+    """A tile of relu(conv(x + x2) + bias + addend).
+
+    It is a product of matrices, output pixels × (taps · input channels) and (taps · input channels) × output channels,
+    whose left one is gathered from the input as it is needed.
 
     ``*_step`` are the elements from a pixel to the next; ``size`` is a key of the tuner only. Tiles of the same pixels
     follow one another, so that their input is in the L2 cache; the weights all are.
@@ -102,8 +123,8 @@ def conv_kernel(x, x2, weight, bias, addend, out, pixels, height, width, out_hei
 
 
 COMPILED = isinstance(conv_kernel, triton.JITFunction)  # TRITON_INTERPRET=1 has NumPy run it on a CPU, tile by tile
-tuned_kernel = triton.autotune(CONFIGS if COMPILED else [config(64, 256, 256, 4, 1)], key=[*LAYER, 'size'],
-                               prune_configs_by=dict(early_config_prune=prune),
+tuned_kernel = triton.autotune(CONFIGS if COMPILED else [tile_config(64, 256, 256, 4, 1)], key=[*LAYER, 'size'],
+                               prune_configs_by=dict(early_config_prune=prune_tiles),
                                do_bench=partial(do_bench, warmup=5, rep=20))(conv_kernel)
 
 
@@ -111,18 +132,19 @@ class KernelConv(nn.Module):
     """A call of the kernel, with the weights in its order.
 
     Args:
-        conv (FusedConv): The convolution, for which ``fits`` holds.
+        conv (FusedConv): The convolution, for which ``fits_kernel`` holds.
     """
 
-    def __init__(self, conv):
+    def __init__(self, conv: FusedConv) -> None:
         super().__init__()
         self.relu = conv.relu
         self.out_channels, self.in_channels = conv.weight.shape[:2]
-        self.geometry = geometry(conv)
+        self.geometry = square_geometry(conv)
         self.register_buffer('weight', conv.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous())
         self.register_buffer('bias', conv.bias)
 
-    def forward(self, x, addend=None, x2=None, out=None):
+    def forward(self, x: Tensor, addend: Tensor | None = None, x2: Tensor | None = None,
+                out: Tensor | None = None) -> Tensor:
         """relu(conv(x + x2) + addend), of tensors in channels_last or of slices of their channels.
 
         Args:
@@ -138,7 +160,7 @@ class KernelConv(nn.Module):
             ValueError: If a tensor has another shape.
         """
         if out is None:
-            out = empty_after(x, self.out_channels, *self.geometry)
+            out = empty_output(x, self.out_channels, *self.geometry)
         before, after = (len(x), self.in_channels, *x.shape[2:]), (len(x), self.out_channels, *out.shape[2:])
         shapes = dict(x=(x, before), x2=(x2, before), addend=(addend, after), out=(out, after))
         for name, (tensor, wanted) in shapes.items():
@@ -148,18 +170,18 @@ class KernelConv(nn.Module):
         if pixels:
             (x, x_step), (x2, x2_step), (addend, addend_step), (_, out_step) = map(as_pixels, (x, x2, addend, out))
             kernel, stride, padding, dilation = self.geometry
-            tuned_kernel[lambda tile: (programs(pixels, self.out_channels, tile), )](
+            tuned_kernel[lambda tile: (count_programs(pixels, self.out_channels, tile), )](
                 x, x2, self.weight, self.bias, addend, out, pixels, *before[2:], *after[2:], (pixels - 1).bit_length(),
                 x_step=x_step, x2_step=x2_step, addend_step=addend_step, out_step=out_step,
                 in_channels=self.in_channels, out_channels=self.out_channels,
                 kernel=kernel, stride=stride, padding=padding, dilation=dilation, relu=self.relu)
         return out
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f'{self.in_channels}, {self.out_channels}, geometry={self.geometry}, relu={self.relu}'
 
 
-def fits(conv):
+def fits_kernel(conv: nn.Module | None) -> bool:
     """Whether a convolution can be run by the kernel."""
     if not isinstance(conv, FusedConv):
         return False
@@ -168,20 +190,20 @@ def fits(conv):
             and all(len(set(pair)) == 1 for pair in (*sides, conv.weight.shape[2:])))
 
 
-def geometry(conv):
-    """Kernel size, stride, padding and dilation, which are those of both sides."""
+def square_geometry(conv: FusedConv) -> tuple[int, int, int, int]:
+    """Kernel size, stride, padding and dilation of a convolution that has the same on both sides."""
     (padding, _), (stride, _), (dilation, _), _ = conv.geometry
     return conv.weight.shape[-1], stride, padding, dilation
 
 
-def empty_after(x, channels, kernel, stride, padding, dilation):
-    """A new tensor in channels_last for what a convolution makes of x."""
+def empty_output(x: Tensor, channels: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
+    """A new tensor in channels_last, of the shape of a convolution's output for the input x."""
     sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in x.shape[2:]]
     return torch.empty((len(x), channels, *sides), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def as_pixels(x):
-    """A tensor, copied only if its pixels are not evenly apart, and the elements from a pixel to the next."""
+def as_pixels(x: Tensor | None) -> tuple[Tensor | None, int]:
+    """A tensor whose pixels are evenly apart, a copy if need be, and the elements between two pixels."""
     if x is None:
         return None, 0
     n, channels, height, width = x.shape
@@ -192,5 +214,6 @@ def as_pixels(x):
     return x.contiguous(memory_format=torch.channels_last), channels
 
 
-def programs(pixels, channels, tile):
+def count_programs(pixels: int, channels: int, tile: dict[str, int]) -> int:
+    """The number of tiles that cover an output."""
     return triton.cdiv(pixels, tile['block_m']) * triton.cdiv(channels, tile['block_n'])

@@ -7,67 +7,74 @@
 
 Convolutions with groups, those of images, and layers of other kinds are run by PyTorch.
 """
-import operator
+from __future__ import annotations
+
+from typing import Any, Sequence, Tuple
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
-from ..graph import FusedConv, called, only_user
-from .kernel import KernelConv, empty_after, fits, geometry
+from ..graph import FusedConv, called_module, is_addition, only_user
+from .kernel import KernelConv, empty_output, fits_kernel, square_geometry
 
 MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread reads at a time
 
+Layout = Tuple[bool, ...]  # of every channel whether it is real, or a zero that fills up
 
-def use_kernels(module):
-    """All passes, one after the other."""
-    for step in (find_shapes, align_channels, find_shapes, fuse_sums, join_in_place, replace_convolutions):
-        step(module)
+
+def use_kernels(module: fx.GraphModule) -> None:
+    """Run all passes over a rewritten module, one after the other.
+
+    Args:
+        module (fx.GraphModule): What ``rewrite`` returned; it is changed.
+    """
+    for graph_pass in (note_shapes, align_channels, note_shapes, fuse_input_additions, join_in_place,
+                       replace_convolutions):
+        graph_pass(module)
     module.recompile()
 
 
-def find_shapes(module):
+def note_shapes(module: fx.GraphModule) -> None:
     """Note the shape of every tensor, for a small image."""
     weight = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight
     with torch.no_grad():
         ShapeProp(module).propagate(weight.new_zeros(1, weight.shape[1], 64, 64))
 
 
-def shape(node):
-    """The shape of a feature; () of anything else."""
-    found = node.meta.get('tensor_meta')
-    return found.shape if isinstance(found, TensorMetadata) and len(found.shape) == 4 else ()
+def feature_shape(node: fx.Node) -> tuple[int, ...]:
+    """The noted shape of a feature map, (n, c, h, w); () of anything else."""
+    metadata = node.meta.get('tensor_meta')
+    return metadata.shape if isinstance(metadata, TensorMetadata) and len(metadata.shape) == 4 else ()
 
 
-def is_addition(node):
-    return node.op == 'call_function' and node.target in (operator.add, operator.iadd, torch.add) and not node.kwargs
-
-
-def is_concatenation(node):
+def is_concatenation(node: fx.Node) -> bool:
+    """Whether a node concatenates channels."""
     return node.op == 'call_function' and node.target is torch.cat and (*node.args, *node.kwargs.values())[1] == 1
 
 
-def is_split(node):
+def is_split(node: Any) -> bool:
+    """Whether something is a node that splits channels into parts of one size."""
     return (isinstance(node, fx.Node) and node.op == 'call_method' and node.target == 'split'
             and node.kwargs == dict(dim=1) and isinstance(node.args[1], int))
 
 
-def align_channels(module):
-    """Parts of channels begin at multiples of 8, with zeros in between: a layout says of each channel if it is real."""
-    layouts = {}
+def align_channels(module: fx.GraphModule) -> None:
+    """Let parts of channels, such as splits, begin at multiples of 8, with zeros in between."""
+    layouts: dict[fx.Node, Layout] = {}
 
-    def layout(node):
-        return layouts.get(node, (True, ) * sum(shape(node)[1:2]))
+    def layout(node: fx.Node) -> Layout:
+        return layouts.get(node, (True, ) * sum(feature_shape(node)[1:2]))
 
     for node in list(module.graph.nodes):
-        conv, inputs = called(node, module), node.all_input_nodes
+        conv, inputs = called_module(node, module), node.all_input_nodes
         if node in layouts or not inputs:
             continue
-        if fits(conv):
-            layouts[node] = layout(node.args[1]) if len(node.args) == 2 else filled_up(node)
-            widen(conv, layout(node.args[0]), layouts[node])
-        elif is_split(node) and pieces(layout(inputs[0]), node.args[1]):
-            parts = pieces(layout(inputs[0]), node.args[1])
+        if fits_kernel(conv):
+            layouts[node] = layout(node.args[1]) if len(node.args) == 2 else padded_layout(node)
+            pad_weights(conv, layout(node.args[0]), layouts[node])
+        elif is_split(node) and split_layout(layout(inputs[0]), node.args[1]):
+            parts = split_layout(layout(inputs[0]), node.args[1])
             node.args = inputs[0], len(parts[0])
             layouts.update({user: parts[user.args[1]] for user in node.users})
         elif keeps_zeros(conv, node) and len({layout(source) for source in inputs}) == 1:
@@ -78,31 +85,33 @@ def align_channels(module):
             for source in inputs:
                 if not all(layout(source)):
                     with module.graph.inserting_before(node):
-                        real = module.graph.call_function(real_channels, (source, runs(layout(source))))
+                        ranges = real_ranges(layout(source))
+                        real = module.graph.call_function(real_channels, (source, ranges))
                     node.replace_input_with(source, real)
 
 
-def keeps_zeros(layer, node):
+def keeps_zeros(layer: nn.Module | None, node: fx.Node) -> bool:
+    """Whether channels that are zero in the inputs of a node are so in its output."""
     return isinstance(layer, (nn.AvgPool2d, nn.MaxPool2d)) or is_addition(node)
 
 
-def filled_up(node):
-    """The layout of what a convolution returns: each part that it is split into is filled up, or the whole."""
-    channels, user = shape(node)[1], only_user(node)
+def padded_layout(node: fx.Node) -> Layout:
+    """The layout of a convolution's output: every part that it is split into is filled up, or the whole."""
+    channels, user = feature_shape(node)[1], only_user(node)
     size = user.args[1] if is_split(user) and channels % user.args[1] == 0 else channels
     return ((True, ) * size + (False, ) * (-size % MULTIPLE)) * (channels // size)
 
 
-def pieces(layout, size):
-    """The layouts of parts of so many real channels, if these are of one length; otherwise none."""
+def split_layout(layout: Layout, size: int) -> list[Layout]:
+    """The layouts of parts of ``size`` real channels, if these are of one length; otherwise none."""
     count = sum(layout) // size
     length = len(layout) // count
     parts = [layout[start:start + length] for start in range(0, len(layout), length)]
     return parts if len(parts) == count and all(sum(part) == size for part in parts) else []
 
 
-def widen(conv, before, after):
-    """Spread the weights of a convolution over layouts, with zeros in between."""
+def pad_weights(conv: FusedConv, before: Layout, after: Layout) -> None:
+    """Spread a convolution's weights over the layouts of its input and its output, zeros in between."""
     rows, columns = (torch.tensor(layout).nonzero()[:, 0] for layout in (after, before))
     weight = conv.weight.new_zeros(len(after), len(before), *conv.weight.shape[2:])
     weight[rows[:, None], columns] = conv.weight
@@ -111,58 +120,61 @@ def widen(conv, before, after):
     conv.weight, conv.bias, conv.packed = weight, bias, None
 
 
-def runs(layout):
-    """Where each run of real channels starts and stops."""
+def real_ranges(layout: Layout) -> list[tuple[int, int]]:
+    """Start and stop of every range of real channels."""
     edges = [i for i in range(len(layout) + 1) if (i > 0 and layout[i - 1]) != (i < len(layout) and layout[i])]
     return list(zip(edges[::2], edges[1::2]))
 
 
-def real_channels(x, runs):
-    return torch.cat([x[:, start:stop] for start, stop in runs], dim=1)
+def real_channels(x: Tensor, ranges: Sequence[tuple[int, int]]) -> Tensor:
+    """A copy of ranges of channels, without the zeros in between."""
+    return torch.cat([x[:, start:stop] for start, stop in ranges], dim=1)
 
 
-def fuse_sums(module):
-    """conv(a + b) becomes conv(a, x2=b)."""
+def fuse_input_additions(module: fx.GraphModule) -> None:
+    """Replace conv(a + b) by conv(a, x2=b)."""
     for node in list(module.graph.nodes):
         user = only_user(node)
-        if (is_addition(node) and fits(called(user, module)) and user.args[0] is node and node not in user.args[1:]
-                and [shape(source) for source in node.all_input_nodes] == [shape(node)] * 2):
+        if (is_addition(node) and fits_kernel(called_module(user, module))
+                and user.args[0] is node and node not in user.args[1:]
+                and [feature_shape(source) for source in node.all_input_nodes] == [feature_shape(node)] * 2):
             first, second = node.args
             user.args, user.kwargs = (first, *user.args[1:]), dict(user.kwargs, x2=second)
             module.graph.erase_node(node)
 
 
-def join_in_place(module):
-    """cat(conv(a), b) becomes a tensor whose first channels the convolution writes; b is copied into the others."""
+def join_in_place(module: fx.GraphModule) -> None:
+    """Replace cat(conv(a), b) by a tensor into which the convolution writes, and b is copied."""
     graph = module.graph
     order = {node: i for i, node in enumerate(graph.nodes)}
     for node in filter(is_concatenation, list(graph.nodes)):
         parts = node.args[0]
-        written = {part for part in parts if fits(called(part, module)) and 'out' not in part.kwargs}
+        written = {part for part in parts if fits_kernel(called_module(part, module)) and 'out' not in part.kwargs}
         if not written:
             continue
         first = min(written, key=order.get)
         with graph.inserting_before(first):
-            conv = called(first, module)
-            whole = graph.call_function(empty_after, (first.args[0], shape(node)[1], *geometry(conv)))
+            conv = called_module(first, module)
+            whole = graph.call_function(empty_output, (first.args[0], feature_shape(node)[1], *square_geometry(conv)))
         start = 0
         for part in parts:
-            stop = start + shape(part)[1]
+            stop = start + feature_shape(part)[1]
             if part in written:
                 with graph.inserting_before(part):
-                    part.kwargs = dict(part.kwargs, out=graph.call_function(channels_of, (whole, start, stop)))
+                    part.kwargs = dict(part.kwargs, out=graph.call_function(slice_channels, (whole, start, stop)))
                 written.remove(part)
             start = stop
         with graph.inserting_before(node):
-            node.replace_all_uses_with(graph.call_function(fill, (whole, parts)))
+            node.replace_all_uses_with(graph.call_function(copy_missing, (whole, parts)))
         graph.erase_node(node)
 
 
-def channels_of(x, start, stop):
+def slice_channels(x: Tensor, start: int, stop: int) -> Tensor:
+    """A slice of the channels, the same memory."""
     return x[:, start:stop]
 
 
-def fill(whole, parts):
+def copy_missing(whole: Tensor, parts: Sequence[Tensor]) -> Tensor:
     """Copy into a tensor, channel after channel, those parts that are not there yet."""
     start = 0
     for part in parts:
@@ -173,9 +185,9 @@ def fill(whole, parts):
     return whole
 
 
-def replace_convolutions(module):
-    """Convolutions that fit become calls of the kernel."""
+def replace_convolutions(module: fx.GraphModule) -> None:
+    """Make convolutions that fit calls of the kernel."""
     for node in module.graph.nodes:
-        conv = called(node, module)
-        if fits(conv):
+        conv = called_module(node, module)
+        if fits_kernel(conv):
             module.add_submodule(node.target, KernelConv(conv))
