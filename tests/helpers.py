@@ -1,4 +1,5 @@
-"""What test modules share: models, runs on a handful of shapes, and processes."""
+"""What test modules share: models, runs on a handful of shapes, processes, and accelerated models beside plain ones."""
+import copy
 import json
 import os
 import re
@@ -8,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import MODELS
 from torch import nn
 
+from res2net_mm import accelerate_training
 from res2net_mm.models.names import ARCHS
 
 ROOT = Path(__file__).parents[1]
@@ -167,3 +170,88 @@ def train_in_processes(folder, config, processes, *arguments):
                             text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout + result.stderr
+
+
+# 4. Acceleration.
+
+
+def slow_except(names, *quick):
+    """Parameters of a test, marked as slow except for those that stand for the others while one works."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in names]
+
+
+def assert_same_function(fast, plain, x, tolerance=1e-5):
+    """An accelerated model returns what the plain one does, twice, and leaves the images as they were."""
+    with torch.no_grad():
+        before = x.clone()
+        expected, outs = plain(x), fast(x)
+        again = fast(x)
+    assert torch.equal(x, before)
+    if isinstance(outs, torch.Tensor):
+        expected, outs, again = [expected], [outs], [again]
+    assert len(outs) == len(expected)
+    for out, repeated, wanted in zip(outs, again, expected):
+        assert relative_error(out, wanted) < tolerance and relative_error(repeated, wanted) < tolerance
+        assert out.is_contiguous()  # mmcv's RoIAlign does not ask
+
+
+def channels_last(*shape, dtype=torch.float32):
+    """Random numbers, with the channels of a pixel together."""
+    return torch.randn(*shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+
+def assert_near(out, wanted, tolerance, name=''):
+    """The difference of two tensors is small beside the second; there are gradients that are zero but for rounding."""
+    assert out.shape == wanted.shape, name
+    error, size = (out.double() - wanted.double()).norm(), wanted.double().norm()
+    assert error <= tolerance * size + 1e-13, f'{name}: {error} of {size}'
+
+
+def training_pair(config, dtype=torch.float64):
+    """A plain model in training, and its accelerated copy."""
+    config = {key: value for key, value in config.items() if value is not None}
+    plain = randomise(build(config)).to(dtype).train()
+    fast = copy.deepcopy(plain)
+    assert accelerate_training(fast) is fast
+    return plain, fast
+
+
+def training_step(model, x, retain=False):
+    """The outputs of a step, and the gradients of its input."""
+    x = x.clone().requires_grad_()
+    outs = model(x)
+    generator = torch.Generator().manual_seed(1)
+    loss = sum((out * torch.randn(out.shape, generator=generator).to(out.dtype)).mean() for out in outs)
+    loss.backward(retain_graph=retain)
+    return outs, x.grad, loss
+
+
+def assert_same_step(fast, plain, x, tolerance):
+    """A step of two models gives the same outputs, gradients and running statistics."""
+    outs, grad_x, _ = training_step(fast, x)
+    wanted, wanted_grad_x, _ = training_step(plain, x)
+    for out, want in zip(outs, wanted, strict=True):
+        assert_near(out, want, tolerance, 'output')
+        assert out.is_contiguous()
+    if wanted_grad_x is not None:
+        assert_near(grad_x, wanted_grad_x, tolerance, 'input')
+    assert_same_state(fast, plain, tolerance)
+
+
+def assert_same_state(fast, plain, tolerance):
+    """Two models have the same gradients, in the same layout, and the same running statistics."""
+    for (name, parameter), (other, wanted) in zip(fast.named_parameters(), plain.named_parameters(), strict=True):
+        assert name == other and (parameter.grad is None) == (wanted.grad is None), name
+        if wanted.grad is not None:
+            assert parameter.grad.is_contiguous() == wanted.grad.is_contiguous(), name
+            assert_near(parameter.grad, wanted.grad, tolerance, name)
+    for (name, buffer), (other, wanted) in zip(fast.named_buffers(), plain.named_buffers(), strict=True):
+        assert name == other
+        assert_near(buffer, wanted, tolerance, name)
+
+
+class Contiguous(nn.Module):
+    """The end of a chain of blocks, as of a backbone."""
+
+    def forward(self, x):
+        return (x.contiguous(), )

@@ -59,9 +59,9 @@ std::vector<double> two_sums(int64_t pixels, int64_t channels, const F& add) {
 }
 
 template <class T>
-void moments_of(const Tensor& z, Tensor& found) {
+void compute_moments(const Tensor& z, Tensor& result) {
   const int64_t channels = z.size(1);
-  const Pixels<T> input(z), output(found);
+  const Pixels<T> input(z), output(result);
   // Squares are summed about the mean of some pixels, so that nothing cancels where values are far from zero.
   const int64_t sampled = std::min<int64_t>(z.size(0), 64);
   std::vector<T> near(channels);
@@ -86,9 +86,9 @@ void moments_of(const Tensor& z, Tensor& found) {
 
 // Mean and variance of every channel, 2 x channels.
 Tensor moments(const Tensor& z) {
-  Tensor found = at::empty({2, z.size(1)}, z.options());
-  AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "moments", [&] { moments_of<scalar_t>(z, found); });
-  return found;
+  Tensor result = at::empty({2, z.size(1)}, z.options());
+  AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "moments", [&] { compute_moments<scalar_t>(z, result); });
+  return result;
 }
 
 template <class T, bool RELU_FIRST, bool ADDS, bool RELU_LAST>
@@ -132,7 +132,7 @@ void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& ad
                    const Tensor& scale, const Tensor& shift, const Tensor& mean, const Tensor& invstd, bool statistics,
                    const Optional& masked, Tensor& out, Tensor& affine) {
   const int64_t channels = z.size(1);
-  const Pixels<T> input(z), grads(grad), grads2(grad2), added(addend), kept(masked), output(out), found(affine);
+  const Pixels<T> input(z), grads(grad), grads2(grad2), added(addend), kept(masked), output(out), gradients(affine);
   const T *scales = scale.data_ptr<T>(), *shifts = shift.data_ptr<T>(), *means = mean.data_ptr<T>();
 
   const auto sums = two_sums<T>(z.size(0), channels, [&](int64_t pixel, T* __restrict sum, T* __restrict products) {
@@ -150,12 +150,12 @@ void backward_rows(const Tensor& grad, const Optional& grad2, const Optional& ad
   });
   std::vector<T> slopes(channels), offsets(channels);
   for (int64_t c = 0; c < channels; ++c) {
-    const double spread = invstd.data_ptr<T>()[c], of_weight = sums[channels + c] * spread;
-    found[0][c] = sums[c];
-    found[1][c] = of_weight;
+    const double spread = invstd.data_ptr<T>()[c], grad_weight = sums[channels + c] * spread;
+    gradients[0][c] = sums[c];
+    gradients[1][c] = grad_weight;
     if (statistics) {
-      slopes[c] = -scales[c] * spread * of_weight / z.size(0);
-      offsets[c] = scales[c] * (means[c] * spread * of_weight - sums[c]) / z.size(0);
+      slopes[c] = -scales[c] * spread * grad_weight / z.size(0);
+      offsets[c] = scales[c] * (means[c] * spread * grad_weight - sums[c]) / z.size(0);
     }
   }
   const T *slope = slopes.data(), *offset = offsets.data();

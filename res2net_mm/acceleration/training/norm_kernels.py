@@ -1,30 +1,37 @@
-"""Batch norm, addition and ReLU in one pass over memory of a CPU, forwards and backwards: ``norm_kernels.cpp``.
+"""Batch norm, addition and ReLU in one pass over memory, on a CPU, forwards and backwards.
 
-Every tensor is a matrix (pixels, channels), in float32 or float64, and may be a slice of a wider one.
+The kernels are in ``norm_kernels.cpp``. Every tensor is a matrix (pixels, channels), in float32 or float64, and may be
+a slice of a wider one.
 """
+from __future__ import annotations
+
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
+from torch import Tensor
 
 
-class Norm(NamedTuple):
-    """A batch norm at work on a batch: z · scale + shift. All are of shape (channels, )."""
+@dataclass(frozen=True)
+class Norm:
+    """What a batch norm does to a batch: z · scale + shift. All tensors are of shape (channels, )."""
 
-    scale: torch.Tensor
-    shift: torch.Tensor
-    mean: torch.Tensor
-    invstd: torch.Tensor
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+    invstd: Tensor
     statistics: bool  # whether mean and invstd are those of the batch, so that gradients flow through them
 
-    def of(self, channels):
-        """The part of a slice of the channels."""
-        return Norm(*(tensor[channels] for tensor in self[:4]), self.statistics)
+    def select(self, channels: slice) -> Norm:
+        """What it does to a slice of the channels."""
+        return Norm(self.scale[channels], self.shift[channels], self.mean[channels], self.invstd[channels],
+                    self.statistics)
 
 
 @lru_cache(maxsize=None)
-def kernels():
+def kernels() -> Any:
     """The kernels, compiled when they are first asked for; later processes find them in PyTorch's cache.
 
     Raises:
@@ -36,13 +43,14 @@ def kernels():
     return torch.ops.res2net_mm
 
 
-def moments(z):
+def moments(z: Tensor) -> Tensor:
     """Mean and biased variance of every channel, (2, channels)."""
     return kernels().moments(z)
 
 
-def normalise(z, norm, out=None, addend=None, relu_first=False, relu_last=False):
-    """norm(z), then a ReLU, an addition, or an addition and a ReLU.
+def normalise(z: Tensor, norm: Norm, out: Tensor | None = None, addend: Tensor | None = None, relu_first: bool = False,
+              relu_last: bool = False) -> Tensor:
+    """Apply a norm, then a ReLU, an addition, or both.
 
     Args:
         z (Tensor): (pixels, channels).
@@ -60,7 +68,9 @@ def normalise(z, norm, out=None, addend=None, relu_first=False, relu_last=False)
     return out
 
 
-def normalise_backward(grad, z, norm, out=None, relu=False, addend=None, grad2=None):
+def normalise_backward(grad: Tensor, z: Tensor, norm: Norm, out: Tensor | None = None, relu: bool = False,
+                       addend: Tensor | None = None,
+                       grad2: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The gradients of ``relu(norm(z) + addend)``.
 
     Args:
@@ -77,7 +87,7 @@ def normalise_backward(grad, z, norm, out=None, relu=False, addend=None, grad2=N
         the addend, if one is given.
     """
     out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
-    of_addend = None if addend is None else torch.empty(z.shape, dtype=z.dtype)
+    grad_addend = None if addend is None else torch.empty(z.shape, dtype=z.dtype)
     affine = kernels().normalise_backward(grad, grad2, addend, relu, z, norm.scale, norm.shift, norm.mean, norm.invstd,
-                                          norm.statistics, of_addend, out)
-    return out, affine, of_addend
+                                          norm.statistics, grad_addend, out)
+    return out, affine, grad_addend

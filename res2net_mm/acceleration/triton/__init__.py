@@ -1,1 +1,1 @@
-"""Accelerated backbones on NVIDIA GPUs."""
+"""Backbones on NVIDIA GPUs, by a convolution kernel in Triton."""

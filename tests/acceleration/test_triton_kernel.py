@@ -1,23 +1,10 @@
-"""The Triton backend without a GPU: its cases in Triton's interpreter, and its kernel compiled for Hopper."""
+"""The kernel without a GPU: compiled for Hopper, with tiles for every size."""
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 triton = pytest.importorskip('triton')
-from res2net_mm import Res2Net  # noqa: E402
-from res2net_mm.acceleration.backends import accelerate  # noqa: E402
-
-
-def test_in_the_interpreter():
-    """In a process of its own, since Triton reads the variable while it is imported."""
-    command = [sys.executable, '-m', 'pytest', '-q', str(Path(__file__).with_name('triton_cases.py'))]
-    done = subprocess.run(command, env={**os.environ, 'TRITON_INTERPRET': '1'}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
 
 
 @pytest.mark.parametrize('kernel, in_channels, out_channels, sum_and_shortcut', [
@@ -27,17 +14,17 @@ def test_compiles_for_hopper(kernel, in_channels, out_channels, sum_and_shortcut
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from res2net_mm.acceleration.triton.kernel import CONFIGS, SIZES, conv_kernel, prune
+    from res2net_mm.acceleration.triton.kernel import CONFIGS, SIZES, conv_kernel, prune_tiles
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     names = conv_kernel.arg_names
     layer = dict(x_step=in_channels, x2_step=4 * in_channels, addend_step=out_channels, out_step=out_channels,
                  in_channels=in_channels, out_channels=out_channels, kernel=kernel, stride=1, padding=kernel // 2,
                  dilation=1, relu=True)
-    absent = {name: None for name, given in zip(('x2', 'addend'), sum_and_shortcut) if not given}
+    absent = {name: None for name, there in zip(('x2', 'addend'), sum_and_shortcut) if not there}
     types = {name: '*bf16' for name in ('x', 'x2', 'weight', 'bias', 'addend', 'out') if name not in absent}
     aligned = {(names.index(name), ): [['tt.divisibility', 16]] for name in types}
     types.update(dict.fromkeys(SIZES, 'i32'))
-    configs = prune(CONFIGS, dict(size=16, x=torch.zeros(0, dtype=torch.bfloat16)), **layer)
+    configs = prune_tiles(CONFIGS, dict(size=16, x=torch.zeros(0, dtype=torch.bfloat16)), **layer)
     for config in configs[::3]:
         constants = {**layer, **absent, **config.kwargs}
         source = ASTSource(conv_kernel, {name: types.get(name, 'constexpr') for name in names},
@@ -52,17 +39,11 @@ def test_compiles_for_hopper(kernel, in_channels, out_channels, sum_and_shortcut
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_there_are_tiles_for_every_size(dtype):
-    from res2net_mm.acceleration.triton.kernel import CONFIGS, prune
+    from res2net_mm.acceleration.triton.kernel import CONFIGS, prune_tiles
     tried = set()
     for size, ins, outs, kernel in itertools.product(range(24), (16, 26, 104, 2048), (6, 26, 56, 2048), (1, 3)):
-        configs = prune(CONFIGS, dict(size=size, x=torch.zeros(0, dtype=dtype)), in_channels=ins, out_channels=outs,
-                        kernel=kernel, stride=1)
+        configs = prune_tiles(CONFIGS, dict(size=size, x=torch.zeros(0, dtype=dtype)), in_channels=ins,
+                              out_channels=outs, kernel=kernel, stride=1)
         assert 1 <= len(configs) <= 8
         tried.update(configs)
     assert len(tried) == (len(CONFIGS) if dtype == torch.bfloat16 else 5)
-
-
-def test_without_a_gpu():
-    fast = accelerate(Res2Net(depth=26, base_channels=16), 'triton')
-    with pytest.raises(ValueError, match='TritonBackbone runs on CUDA, not on cpu'):
-        fast(torch.zeros(1, 3, 32, 32))

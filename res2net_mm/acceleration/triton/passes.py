@@ -1,0 +1,193 @@
+"""Four more passes over a rewritten backbone's graph, which use what the kernel can do.
+
+1. an addition before a convolution takes place while its input is read;
+2. parts of the channels, such as the splits of a Res2Net block, begin at multiples of 8, with zeros in between;
+3. convolutions become calls of the kernel;
+4. a concatenation becomes a tensor into whose channels its parts are written at once.
+
+Convolutions with groups, those of images, and layers of other kinds are run by PyTorch.
+"""
+from __future__ import annotations
+
+from typing import Any, Sequence, Tuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
+
+from ..graph import FusedConv, called_module, is_addition, only_user
+from .kernel import KernelConv, empty_output, fits_kernel, square_geometry
+
+MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread reads at a time
+
+Layout = Tuple[bool, ...]  # of every channel whether it is real, or a zero that fills up
+
+
+def use_kernels(module: fx.GraphModule) -> None:
+    """Run all passes over a rewritten module, one after the other.
+
+    Args:
+        module (fx.GraphModule): What ``rewrite`` returned; it is changed.
+    """
+    for graph_pass in (note_shapes, align_channels, note_shapes, fuse_input_additions, join_in_place,
+                       replace_convolutions):
+        graph_pass(module)
+    module.recompile()
+
+
+def note_shapes(module: fx.GraphModule) -> None:
+    """Note the shape of every tensor, for a small image."""
+    weight = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight
+    with torch.no_grad():
+        ShapeProp(module).propagate(weight.new_zeros(1, weight.shape[1], 64, 64))
+
+
+def feature_shape(node: fx.Node) -> tuple[int, ...]:
+    """The noted shape of a feature map, (n, c, h, w); () of anything else."""
+    metadata = node.meta.get('tensor_meta')
+    return metadata.shape if isinstance(metadata, TensorMetadata) and len(metadata.shape) == 4 else ()
+
+
+def is_concatenation(node: fx.Node) -> bool:
+    """Whether a node concatenates channels."""
+    return node.op == 'call_function' and node.target is torch.cat and (*node.args, *node.kwargs.values())[1] == 1
+
+
+def is_split(node: Any) -> bool:
+    """Whether something is a node that splits channels into parts of one size."""
+    return (isinstance(node, fx.Node) and node.op == 'call_method' and node.target == 'split'
+            and node.kwargs == dict(dim=1) and isinstance(node.args[1], int))
+
+
+def align_channels(module: fx.GraphModule) -> None:
+    """Let parts of channels, such as splits, begin at multiples of 8, with zeros in between."""
+    layouts: dict[fx.Node, Layout] = {}
+
+    def layout(node: fx.Node) -> Layout:
+        return layouts.get(node, (True, ) * sum(feature_shape(node)[1:2]))
+
+    for node in list(module.graph.nodes):
+        conv, inputs = called_module(node, module), node.all_input_nodes
+        if node in layouts or not inputs:
+            continue
+        if fits_kernel(conv):
+            layouts[node] = layout(node.args[1]) if len(node.args) == 2 else padded_layout(node)
+            pad_weights(conv, layout(node.args[0]), layouts[node])
+        elif is_split(node) and split_layout(layout(inputs[0]), node.args[1]):
+            parts = split_layout(layout(inputs[0]), node.args[1])
+            node.args = inputs[0], len(parts[0])
+            layouts.update({user: parts[user.args[1]] for user in node.users})
+        elif keeps_zeros(conv, node) and len({layout(source) for source in inputs}) == 1:
+            layouts[node] = layout(inputs[0])
+        elif is_concatenation(node):
+            layouts[node] = sum(map(layout, node.args[0]), ())
+        else:
+            for source in inputs:
+                if not all(layout(source)):
+                    with module.graph.inserting_before(node):
+                        ranges = real_ranges(layout(source))
+                        real = module.graph.call_function(real_channels, (source, ranges))
+                    node.replace_input_with(source, real)
+
+
+def keeps_zeros(layer: nn.Module | None, node: fx.Node) -> bool:
+    """Whether channels that are zero in the inputs of a node are so in its output."""
+    return isinstance(layer, (nn.AvgPool2d, nn.MaxPool2d)) or is_addition(node)
+
+
+def padded_layout(node: fx.Node) -> Layout:
+    """The layout of a convolution's output: every part that it is split into is filled up, or the whole."""
+    channels, user = feature_shape(node)[1], only_user(node)
+    size = user.args[1] if is_split(user) and channels % user.args[1] == 0 else channels
+    return ((True, ) * size + (False, ) * (-size % MULTIPLE)) * (channels // size)
+
+
+def split_layout(layout: Layout, size: int) -> list[Layout]:
+    """The layouts of parts of ``size`` real channels, if these are of one length; otherwise none."""
+    count = sum(layout) // size
+    length = len(layout) // count
+    parts = [layout[start:start + length] for start in range(0, len(layout), length)]
+    return parts if len(parts) == count and all(sum(part) == size for part in parts) else []
+
+
+def pad_weights(conv: FusedConv, before: Layout, after: Layout) -> None:
+    """Spread a convolution's weights over the layouts of its input and its output, zeros in between."""
+    rows, columns = (torch.tensor(layout).nonzero()[:, 0] for layout in (after, before))
+    weight = conv.weight.new_zeros(len(after), len(before), *conv.weight.shape[2:])
+    weight[rows[:, None], columns] = conv.weight
+    bias = conv.bias.new_zeros(len(after))
+    bias[rows] = conv.bias
+    conv.weight, conv.bias, conv.packed = weight, bias, None
+
+
+def real_ranges(layout: Layout) -> list[tuple[int, int]]:
+    """Start and stop of every range of real channels."""
+    edges = [i for i in range(len(layout) + 1) if (i > 0 and layout[i - 1]) != (i < len(layout) and layout[i])]
+    return list(zip(edges[::2], edges[1::2]))
+
+
+def real_channels(x: Tensor, ranges: Sequence[tuple[int, int]]) -> Tensor:
+    """A copy of ranges of channels, without the zeros in between."""
+    return torch.cat([x[:, start:stop] for start, stop in ranges], dim=1)
+
+
+def fuse_input_additions(module: fx.GraphModule) -> None:
+    """Replace conv(a + b) by conv(a, x2=b)."""
+    for node in list(module.graph.nodes):
+        user = only_user(node)
+        if (is_addition(node) and fits_kernel(called_module(user, module))
+                and user.args[0] is node and node not in user.args[1:]
+                and [feature_shape(source) for source in node.all_input_nodes] == [feature_shape(node)] * 2):
+            first, second = node.args
+            user.args, user.kwargs = (first, *user.args[1:]), dict(user.kwargs, x2=second)
+            module.graph.erase_node(node)
+
+
+def join_in_place(module: fx.GraphModule) -> None:
+    """Replace cat(conv(a), b) by a tensor into which the convolution writes, and b is copied."""
+    graph = module.graph
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in filter(is_concatenation, list(graph.nodes)):
+        parts = node.args[0]
+        written = {part for part in parts if fits_kernel(called_module(part, module)) and 'out' not in part.kwargs}
+        if not written:
+            continue
+        first = min(written, key=order.get)
+        with graph.inserting_before(first):
+            conv = called_module(first, module)
+            whole = graph.call_function(empty_output, (first.args[0], feature_shape(node)[1], *square_geometry(conv)))
+        start = 0
+        for part in parts:
+            stop = start + feature_shape(part)[1]
+            if part in written:
+                with graph.inserting_before(part):
+                    part.kwargs = dict(part.kwargs, out=graph.call_function(slice_channels, (whole, start, stop)))
+                written.remove(part)
+            start = stop
+        with graph.inserting_before(node):
+            node.replace_all_uses_with(graph.call_function(copy_missing, (whole, parts)))
+        graph.erase_node(node)
+
+
+def slice_channels(x: Tensor, start: int, stop: int) -> Tensor:
+    """A slice of the channels, the same memory."""
+    return x[:, start:stop]
+
+
+def copy_missing(whole: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Copy into a tensor, channel after channel, those parts that are not there yet."""
+    start = 0
+    for part in parts:
+        place = whole[:, start:start + part.shape[1]]
+        if part.data_ptr() != place.data_ptr():
+            place.copy_(part)
+        start += part.shape[1]
+    return whole
+
+
+def replace_convolutions(module: fx.GraphModule) -> None:
+    """Make convolutions that fit calls of the kernel."""
+    for node in module.graph.nodes:
+        conv = called_module(node, module)
+        if fits_kernel(conv):
+            module.add_submodule(node.target, KernelConv(conv))

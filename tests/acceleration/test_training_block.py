@@ -1,0 +1,228 @@
+"""Training through ``accelerate_training`` is plain training, up to rounding."""
+import copy
+import json
+from types import SimpleNamespace
+
+import cv2
+import pytest
+import torch
+from helpers import (
+    BACKBONES,
+    CLASSIFIER,
+    SMALL,
+    Contiguous,
+    assert_near,
+    assert_same_step,
+    build,
+    randomise,
+    slow_except,
+    train_in_processes,
+    training_pair,
+    training_step,
+)
+from torch import nn
+
+from res2net_mm import Res2Net, Res2SharedHead, accelerate_training
+from res2net_mm.acceleration.training import block as training_block
+from res2net_mm.acceleration.training.block import TrainingBlock, compile_blocks
+from res2net_mm.models.layers.bottle2neck import Bottle2neck
+
+BASE = dict(SMALL, base_channels=8)
+VARIANTS = {
+    **{name: dict(config) for name, config in BACKBONES.items() if name != 'grouped SE'},
+    'ResNet-50': dict(SMALL, depth=None, arch='resnet50'),
+    '8 splits': dict(BASE, scales=8, base_width=14),
+    'grouped': dict(BASE, groups=2),
+    'output stride 8': dict(BASE, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+    'caffe, multi-grid': dict(BASE, style='caffe', dilations=(1, 1, 1, 2), multi_grid=(1, 2)),
+    'stage without a projection': dict(BASE, stem_channels=32, strides=(1, 2, 2, 2)),
+    'stem': dict(BASE, out_indices=('stem', 0, 3)),
+    'checkpointed': dict(BASE, with_cp=True),
+    'frozen norms': dict(BASE, norm_eval=True),
+    'frozen stages': dict(BASE, frozen_stages=2),
+    'cumulative average': dict(BASE, norm_cfg=dict(type='BN', momentum=None)),
+    'plugins in two stages': dict(BASE, plugins=[dict(cfg=dict(type='ContextBlock', ratio=0.25), position='after_conv2',
+                                                      stages=(False, True, True, False))]),
+    'deformable stages': dict(BASE, dcn=dict(type='DCNv2', deform_groups=1), stage_with_dcn=(False, True, False, True)),
+}
+
+
+@pytest.mark.parametrize('name', slow_except(VARIANTS, 'v1', 'v1b', '8 splits', 'frozen norms', 'stem'))
+def test_the_same_step(name, fused):
+    if 'deformable' in name:
+        pytest.importorskip('mmcv.ops')
+    plain, fast = training_pair(VARIANTS[name])
+    assert list(fast.state_dict()) == list(plain.state_dict())
+    assert_same_step(fast, plain, torch.randn(2, 3, 75, 46, dtype=torch.float64), 1e-9)
+    blocks = [module for module in fast.modules() if isinstance(module, Bottle2neck)]
+    expected = [block for block in blocks if type(block) is TrainingBlock]
+    assert len(expected) == len(blocks) or name in ('plugins in two stages', 'deformable stages')
+    assert set(fused) == set(expected)
+
+    fast.load_state_dict(plain.state_dict())
+    fast.eval(), plain.eval()
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        pairs = list(zip(fast(x), plain(x), strict=True))
+    assert all(torch.equal(out, want) for out, want in pairs)
+
+
+@pytest.mark.parametrize('name', ['v1', 'v1b', 'ResNet-50', 'output stride 8', 'checkpointed', 'frozen norms', 'stem'])
+def test_the_same_step_in_single_precision(name):
+    plain, fast = training_pair(dict(VARIANTS[name], base_channels=8), torch.float32)
+    assert_same_step(fast, plain, torch.randn(4, 3, 64, 64), 1e-2)  # a rounding may turn a ReLU; float64 is exact
+
+
+def test_training_goes_on_alike():
+    """Several steps of an optimizer, over images of several sizes; a copy of an accelerated model trains too."""
+    plain, fast = training_pair(BASE)
+    fast = copy.deepcopy(fast)
+    optimizers = [torch.optim.SGD(model.parameters(), 0.1, momentum=0.9) for model in (plain, fast)]
+    for size in (64, 75, 33):
+        x = torch.randn(2, 3, size, 64, dtype=torch.float64)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        assert_same_step(fast, plain, x, 1e-8)
+        for optimizer in optimizers:
+            optimizer.step()
+    for parameter, wanted in zip(fast.parameters(), plain.parameters()):
+        assert_near(parameter, wanted, 1e-9)
+
+
+def test_gradients_accumulate():
+    plain, fast = training_pair(BASE)
+    for _ in range(3):
+        assert_same_step(fast, plain, torch.randn(2, 3, 40, 40, dtype=torch.float64), 1e-9)
+
+
+def test_backward_twice():
+    _, fast = training_pair(BASE)
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    _, _, loss = training_step(fast, x, retain=True)
+    first = [parameter.grad.clone() for parameter in fast.parameters()]
+    fast.zero_grad()
+    loss.backward()
+    assert all(torch.equal(parameter.grad, grad) for parameter, grad in zip(fast.parameters(), first))
+
+
+def test_shared_head():
+    plain = randomise(Res2SharedHead(arch='res2net50_26w4s')).double().train()
+    fast = accelerate_training(copy.deepcopy(plain))
+    x = torch.randn(2, 1024, 5, 6, dtype=torch.float64)
+    assert_same_step(nn.Sequential(fast, Contiguous()), nn.Sequential(plain, Contiguous()), x, 1e-9)
+
+
+def test_a_part_that_is_frozen():
+    """Gradients of the input alone, and of some weights alone."""
+    plain, fast = training_pair(BASE)
+    for model in (plain, fast):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_('layer2' in name and 'conv' in name)
+    assert_same_step(fast, plain, torch.randn(2, 3, 64, 64, dtype=torch.float64), 1e-9)
+
+
+def test_half_precision_runs_as_before(fused):
+    plain, fast = training_pair(BASE, torch.float32)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert all(map(torch.equal, fast(x), plain(x)))
+    assert not fused
+
+
+def test_an_image_of_one_pixel_fails_as_before():
+    for model in training_pair(BASE, torch.float32):
+        with pytest.raises(ValueError, match='Expected more than 1 value per channel'):
+            model(torch.randn(1, 3, 32, 32))
+
+
+def test_a_net_with_weights_that_are_not_numbers():
+    net = accelerate_training(Res2Net(depth=26, base_channels=8))
+    net.layer2[0].conv1.weight.data[0, 0] = float('nan')
+    assert [bool(out.isnan().any()) for out in net(torch.randn(2, 3, 64, 64))] == [False, True, True, True]
+
+
+def test_without_a_compiler(monkeypatch):
+
+    def fail():
+        raise RuntimeError('Ninja is required')
+
+    monkeypatch.setattr(training_block, 'kernels', fail)
+    plain = randomise(build(BASE)).train()
+    model = copy.deepcopy(plain)
+    with pytest.warns(UserWarning, match='changes nothing.*cannot be compiled: Ninja is required'):
+        assert accelerate_training(model) is model
+    assert {type(module) for module in model.modules() if isinstance(module, Bottle2neck)} == {Bottle2neck}
+    x = torch.randn(2, 3, 64, 64)
+    for out, wanted in zip(training_step(model, x)[0], training_step(plain, x)[0]):
+        assert torch.equal(out, wanted)
+
+
+@pytest.mark.parametrize('options', [
+    dict(se_reduction=16), dict(norm_cfg=dict(type='GN', num_groups=1)), dict(norm_cfg=dict(type='SyncBN')),
+    dict(plugins=[dict(cfg=dict(type='ContextBlock', ratio=0.25), position='after_conv3')])], ids=str)
+def test_no_such_block(options):
+    model = build(BASE, **options)
+    with pytest.raises(ValueError, match='accelerate_training: Res2Net has no block of convolutions and batch norms'):
+        accelerate_training(model)
+    assert {type(module) for module in model.modules() if isinstance(module, Bottle2neck)} == {Bottle2neck}
+
+
+def test_no_block_at_all():
+    with pytest.raises(ValueError, match='accelerate_training: Linear has no block of convolutions and batch norms'):
+        accelerate_training(nn.Linear(2, 2))
+
+
+def test_twice():
+    once = accelerate_training(build(BASE))
+    blocks = [type(module) for module in once.modules()]
+    assert accelerate_training(once) is once and [type(module) for module in once.modules()] == blocks
+    assert len(once._forward_hooks) == 1
+
+
+@pytest.mark.slow
+def test_compiled_block_by_block():
+    torch._dynamo.reset()
+    plain = randomise(nn.Sequential(Bottle2neck(8, 8, 2), Bottle2neck(8, 8, 2, last_relu=False), Contiguous())).double()
+    fast = copy.deepcopy(plain)
+    compile_blocks(list(fast)[:2], backend='aot_eager')
+    assert list(fast.state_dict()) == list(plain.state_dict())
+    for size in (6, 7):
+        fast.zero_grad(), plain.zero_grad()
+        assert_same_step(fast, plain, torch.randn(2, 8, size, 5, dtype=torch.float64), 1e-9)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_hook(wrapped):
+    from mmengine.model import MMDistributedDataParallel
+    from mmengine.registry import HOOKS
+    model = build(BASE)
+    hook = HOOKS.build(dict(type='res2net_mm.AccelerateTraining'))
+    wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+    nn.Module.__init__(wrapper)
+    wrapper.module = model
+    hook.before_train(SimpleNamespace(model=wrapper if wrapped else model))
+    assert type(model.layer1[0]) is TrainingBlock
+
+
+@pytest.mark.slow
+def test_the_same_losses(tmp_path):
+    """Whole runs, in processes of their own, with batch norms at work."""
+    pytest.importorskip('mmpretrain')
+    pytest.importorskip('mmdet')
+    (tmp_path / 'classifier.py').write_text(CLASSIFIER.replace("custom_imports = dict(imports=['average_loss'])\n", '')
+                                            .replace("custom_hooks = [dict(type='AverageLoss')]\n", ''))
+    for i in range(16):
+        path = tmp_path / 'pictures' / 'ab'[i % 2] / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), torch.randint(0, 255, (96, 96, 3), dtype=torch.uint8).numpy())
+    losses = {}
+    for name, arguments in (('plain', ()), ('fast', ('--accelerate', ))):
+        train_in_processes(tmp_path, 'classifier.py', 1, '--work-dir', name, *arguments, '--cfg-options',
+              'model.backbone.norm_eval=False')
+        rows = next((tmp_path / name).glob('*/vis_data/scalars.json')).read_text().splitlines()
+        losses[name] = [json.loads(row)['loss'] for row in rows]
+    assert len(set(losses['plain'])) == 4
+    assert losses['fast'] == pytest.approx(losses['plain'], rel=1e-3)
+    states = [torch.load(tmp_path / name / 'iter_4.pth', weights_only=False)['state_dict'] for name in losses]
+    assert list(states[0]) == list(states[1])

@@ -1,0 +1,85 @@
+"""The graph after the passes, in Triton's interpreter, on the CPU; ``test_triton_interpreter.py`` runs this."""
+import copy
+
+import torch
+from helpers import random_model, relative_error
+from torch import nn
+
+from res2net_mm import Res2Net
+from res2net_mm.acceleration.backends import accelerate
+from res2net_mm.acceleration.graph import FusedConv
+from res2net_mm.acceleration.passes import rewrite
+from res2net_mm.acceleration.triton.kernel import KernelConv
+from res2net_mm.acceleration.triton.module import TritonBackbone
+
+
+def test_what_is_left():
+    """Of a real Res2Net: every tensor that the kernel reads or writes starts 16 bytes apart, and no pass is left."""
+    fast = accelerate(random_model(dict(type='res2net_mm.Res2Net', depth=26)), 'triton')
+    kernels = [module for module in fast.modules() if isinstance(module, KernelConv)]
+    assert len(kernels) == 8 * 5 + 4
+    assert {kernel.in_channels for kernel in kernels} >= {32, 56, 104, 208} and {4 * 32, 4 * 56} <= {
+        kernel.out_channels for kernel in kernels}
+    assert all(kernel.in_channels % 8 == kernel.out_channels % 8 == 0 for kernel in kernels)
+    graph = fast.module.graph
+    names = [getattr(node.target, '__name__', node.target) for node in graph.nodes if node.op.startswith('call_f')]
+    assert {name: names.count(name) for name in set(names)} == dict(
+        getitem=8 * 4, empty_output=8, slice_channels=8 * 3, copy_missing=8, match_memory_format=4)
+    added = [sorted(node.kwargs) for node in graph.nodes if node.op == 'call_module' and 'convs' in node.target]
+    assert added == ([['out']] * 3 + [['out']] + [['out', 'x2']] * 2) * 4
+
+
+def test_narrow_splits():
+    """14 channels of 14w8s are filled up, too: all but the stem and the pools is the kernel's."""
+    with torch.device('meta'):
+        plain = Res2Net(depth=26, arch='res2net50_14w8s')
+    fast = accelerate(plain.to_empty(device='cpu'), 'triton')
+    convs = [module for module in fast.modules() if isinstance(module, (KernelConv, FusedConv))]
+    assert [type(conv) for conv in convs] == [FusedConv] + [KernelConv] * (len(convs) - 1)
+    assert fast.module.get_submodule('layer1.0.conv1').out_channels == 8 * 16
+
+
+def test_a_sum_that_is_used_twice():
+    class Net(nn.Module):
+        out_channels = (16, )
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(16, 16, 1)
+            self.second = nn.Conv2d(16, 16, 1)
+
+        def forward(self, x):
+            total = x + self.first(x).sigmoid()
+            return (self.second(total) + total, )
+
+    plain, x = Net().eval(), torch.randn(2, 16, 5, 6)
+    with torch.no_grad():
+        out, = TritonBackbone(rewrite(copy.deepcopy(plain)))(x)
+        assert relative_error(out, plain(x)[0]) < 1e-5
+
+
+def test_parts_between_zeros():
+    """Layers that take channels as they are get them without what fills them up."""
+
+    class Net(nn.Module):
+        out_channels = (20, )
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(16, 60, 1)
+            self.second = nn.Conv2d(20, 20, 3, padding=1)
+            self.grouped = nn.Conv2d(20, 20, 3, padding=1, groups=2)
+            self.last = nn.Conv2d(120, 20, 1)
+
+        def forward(self, x):
+            u = self.first(x).split(20, dim=1)
+            y = self.second(u[1])
+            cat = torch.cat([u[0].sigmoid(), y, y, self.grouped(u[2]), u[2], u[0] + y], dim=1)
+            return (self.last(cat) + y, )
+
+    plain = Net().eval()
+    x = torch.randn(2, 16, 5, 6)
+    with torch.no_grad():
+        expected, = plain(x)
+        out, = TritonBackbone(rewrite(copy.deepcopy(plain)))(x)
+    assert relative_error(out, expected) < 1e-5
