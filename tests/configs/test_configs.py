@@ -5,13 +5,11 @@ import re
 import pytest
 import torch
 import yaml
-from helpers import CONFIGS, randomise, relative_error
+from helpers import CONFIGS, EXPERIMENTS, LEAVES, config_path, randomise, relative_error
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
 
-LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if path.parent.name != '_base_')
-EXPERIMENTS = [path for path in LEAVES if path.parent == CONFIGS and not path.name.startswith('demo_')]
 OURS = [path for path in EXPERIMENTS if '_r2n' in path.name]
 EXAMPLES = ['upernet_r2n50_ade20k.py']  # straight on a toolbox's config: no twin, no hook
 NO_TWIN = [*EXAMPLES, 'imagenet_r2n50_26w4s_299.py']  # the paper compares this one with InceptionV3
@@ -100,7 +98,7 @@ def twin(path):
         return MMDETS_TWINS[path.name]
     renamed = re.sub(r'_r2n(\d+)(_\d+w\d+s)?', r'_r\1', path.name).replace('_v1b', '_v1d')
     renamed = re.sub(r'_r2nx29_\d+c\d+w\d+s', '_rx29_8c64w', renamed)
-    return str(CONFIGS / TWINS.get(path.name, renamed))
+    return str(config_path(TWINS.get(path.name, renamed)))
 
 
 def without_scopes(value):
@@ -141,7 +139,7 @@ def test_takes_mmdets_published_detectors(path):
 def test_published_detector_function():
     pytest.importorskip('mmdet')
     init_default_scope('mmdet')
-    path = CONFIGS / 'cascade_rcnn_r2n101_v1b_coco.py'
+    path = config_path('cascade_rcnn_r2n101_v1b_coco.py')
     ours = load_config(path).model
     theirs = load_config('mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py').model
     theirs, ours = (randomise(MODELS.build(dict(cfg.backbone, init_cfg=None))) for cfg in (theirs, ours))
