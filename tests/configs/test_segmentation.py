@@ -85,7 +85,7 @@ def test_overfitting_is_judged_on_its_own_photos():
     for test in tests:
         assert {key for key in test if test[key] != train[key]} == {'pipeline'} and test.keys() == train.keys()
     assert cfg.model.backbone.init_cfg is None and len(train.indices) == cfg.train_dataloader.batch_size
-    paper = load_config(config_path('deeplabv3plus_r2n50_26w4s_voc12aug.py')).model
+    paper = load_config(config_path('deeplabv3plus_r2n50_voc12aug.py')).model
     assert {key for key in paper if paper[key] != cfg.model[key]} == {'backbone', 'decode_head', 'data_preprocessor'}
 
 
@@ -202,7 +202,7 @@ def test_sync_bn_is_left_out_on_the_cpu(voc, tmp_path, monkeypatch, capsys):
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.2.scale'] = '(75,75)'
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.3.crop_size'] = '(65,65)'
     try:
-        cli.train([str(config_path('deeplabv3plus_r2n50_26w4s_voc12aug.py')), '--launcher', 'pytorch',
+        cli.train([str(config_path('deeplabv3plus_r2n50_voc12aug.py')), '--launcher', 'pytorch',
                    '--device', 'cpu', '--data-root', str(voc), '--work-dir', str(tmp_path),
                    '--cfg-options', *(f'{key}={value}' for key, value in options.items())])
     finally:

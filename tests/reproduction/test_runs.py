@@ -450,7 +450,7 @@ def test_wrong_file_of_tables(change, message, folder):
 def test_list_of_tables(capsys):
     reproduce.main([])
     said = capsys.readouterr().out
-    assert re.search('r2n50_26w4s +Res2Net-50 26w4s +mask_rcnn_r2n50_26w4s_coco.py', said)
+    assert re.search('r2n50_26w4s +Res2Net-50 26w4s +mask_rcnn_r2n50_coco.py', said)
     assert re.search('wrn +Wide ResNet +no config yet', said)
 
 
