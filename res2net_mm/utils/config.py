@@ -75,8 +75,9 @@ def packaged_configs(package: str = 'res2net_mm') -> Path:
 
 
 def tool_path(name: str) -> Path:
-    """Return the script of one of our tools, such as ``train.py``."""
-    return _root('res2net_mm') / 'tools' / name
+    """Return the script of one of our tools, such as ``train.py``, in whichever folder of ``tools`` it lies."""
+    folder = _root('res2net_mm') / 'tools'
+    return next((path for path in sorted(folder.rglob('*')) if path.name == name), folder / name)
 
 
 def _root(package: str) -> Path:
