@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
-from typing import Callable, Iterator, TextIO
+from typing import Any, Callable, Iterator, TextIO
 
 import torch
 
@@ -65,7 +65,7 @@ class CheckSettings:
 
     out: Path
     device: str = 'cuda'
-    data: Path | None = None  # for the tasks: a folder with coco/, VOCdevkit/VOC2012/ and sod/
+    data: Path = Path('data')  # of the tasks: a folder with coco/, VOCdevkit/VOC2012/ and sod/
     iterations: int | None = None  # of every task's training; None: as its config says
     parts: tuple[str, ...] = PARTS
     tasks: tuple[str, ...] = tuple(TASKS)
@@ -93,7 +93,7 @@ def check_gpu(settings: CheckSettings, command: str, show: Callable[[str, dict],
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    report = dict(provenance(settings.device), command=command, versions=versions(), parts={}, runs=[])
+    report: dict[str, Any] = dict(provenance(settings.device), command=command, versions=versions(), parts={}, runs=[])
     with open(settings.out / 'gpu_check.log', 'w') as log:
         for part, row in check_parts(settings, log):
             if part == 'tasks':
@@ -115,8 +115,7 @@ def check_parts(settings: CheckSettings, log: TextIO) -> Iterator[tuple[str, dic
             yield part, run_benchmark(part, settings, log)
         else:
             for task in settings.tasks:
-                # most CPUs emulate bfloat16
-                for amp in (None, 'bfloat16') if settings.device == 'cuda' else (None, ):
+                for amp in (None, 'bfloat16') if settings.device == 'cuda' else (None, ):  # most CPUs emulate it
                     yield part, run_task(task, amp, settings, log)
 
 
@@ -174,7 +173,7 @@ def run_task(task: str, amp: str | None, settings: CheckSettings, log: TextIO) -
         iterations = settings.iterations
         options = ['--cfg-options', f'train_cfg.max_iters={iterations}', f'train_cfg.val_interval={iterations}',
                    f'default_hooks.checkpoint.interval={iterations}', 'default_hooks.logger.interval=1']
-    row = dict(task=task, precision=amp or 'float32')
+    row: dict[str, Any] = dict(task=task, precision=amp or 'float32')
     train = [str(tool_path('train.py')), str(config), *common, *(['--amp', amp] if amp else []), *options]
     code, row['train_seconds'], output = run_python(train, log)
     if code:

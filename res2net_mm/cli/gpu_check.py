@@ -15,13 +15,13 @@ from ..benchmark.gpu_check import PARTS, TASKS, CheckSettings, check_gpu, missin
 def main(argv: Sequence[str] | None = None) -> None:
     """Check the CUDA tests, running times and every task on one device; end with exit code 1 if anything failed."""
     argv = sys.argv[1:] if argv is None else argv
-    settings = parse(argv)
+    settings = read_settings(argv)
     report = check_gpu(settings, ' '.join(argv), lambda part, row: print(part, json.dumps(row), flush=True))
     print(f'{report["seconds"]} s; {settings.out / "gpu_check.json"}')
     sys.exit(1 if any('error' in row for row in [*report['parts'].values(), *report['runs']]) else 0)
 
 
-def parse(argv: Sequence[str]) -> CheckSettings:
+def read_settings(argv: Sequence[str]) -> CheckSettings:
     """Read the arguments; end with a message where they ask for what is not there."""
     parser = argparse.ArgumentParser(
         prog='tools/gpu_check.sh',
@@ -36,12 +36,13 @@ def parse(argv: Sequence[str]) -> CheckSettings:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('no CUDA device is available; --device cpu tries the check out')
-    settings = CheckSettings(args.out, args.device, args.data, args.iterations, tuple(args.parts), tuple(args.tasks))
-    if 'tasks' in args.parts:
-        if not args.data:
-            parser.error('--data: the tasks need it; --parts leaves them out')
-        if missing_folders(settings):
-            parser.error(f'--data {args.data}: has no {" and no ".join(missing_folders(settings))}')
+    if 'tasks' in args.parts and not args.data:
+        parser.error('--data: the tasks need it; --parts leaves them out')
+    settings = CheckSettings(args.out, args.device, args.data or Path(), args.iterations, tuple(args.parts),
+                             tuple(args.tasks))
+    missing = missing_folders(settings) if 'tasks' in args.parts else []
+    if missing:
+        parser.error(f'--data {args.data}: has no {" and no ".join(missing)}')
     return settings
 
 

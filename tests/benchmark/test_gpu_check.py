@@ -92,3 +92,15 @@ def test_parts(tmp_path, monkeypatch, capsys):
     assert report['parts'] == dict(speed=dict(seconds=1.5, summary='ran benchmark.py'),
                                    curves=dict(seconds=1.5, error='ran cost_curves.py'))
     assert report['runs'] == []
+
+
+def test_the_tests_see_the_gpus(tmp_path, monkeypatch):
+    """They hide all GPUs, unless it is said which they may use."""
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
+    code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"])'
+    for visible, seen in ((None, '0,1'), ('1', '1')):
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+        if visible:
+            monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+        with open(tmp_path / 'log', 'w') as log:
+            assert gpu_check.run_python(['-c', code], log)[::2] == (0, f'{seen}\n')
