@@ -1,5 +1,7 @@
 """Package ``res2net_mm`` with its configs, tools and model index in ``res2net_mm/.mim``, where ``mim`` and
 ``_base_ = 'res2net_mm::...'`` look for them: symbolic links in an editable install, copies in a wheel."""
+from __future__ import annotations
+
 import os
 import shutil
 from pathlib import Path
@@ -15,14 +17,17 @@ PAYLOAD = ('configs', 'tools', 'model-index.yml')
 class BuildWithPayload(build_py):
     """``build_py`` that also lays out ``res2net_mm/.mim``."""
 
-    def run(self):
-        super().run()
+    def run(self) -> None:
+        package = Path(self.build_lib) / 'res2net_mm'
         if getattr(self, 'editable_mode', False):
+            super().run()
             link_payload(ROOT / 'res2net_mm' / '.mim')
         else:
-            copy_payload(Path(self.build_lib) / 'res2net_mm' / '.mim')
+            shutil.rmtree(package, ignore_errors=True)  # or the wheel keeps an earlier build's files that are gone
+            super().run()
+            copy_payload(package / '.mim')
 
-    def get_outputs(self, include_bytecode=True):
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         mim = Path(self.build_lib) / 'res2net_mm' / '.mim'
         return super().get_outputs(include_bytecode) + [str(path) for path in mim.rglob('*') if path.is_file()]
 
@@ -34,14 +39,14 @@ class EditableWithPath(editable_wheel):
     line is the package's own path.
     """
 
-    def run(self):
+    def run(self) -> None:
         if self.dist_info_dir is None:
             self._ensure_dist_info()
         (Path(self.dist_info_dir) / 'top_level.txt').write_text(f'{ROOT / "res2net_mm"}\nres2net_mm\n')
         super().run()
 
 
-def link_payload(mim):
+def link_payload(mim: Path) -> None:
     mim.mkdir(exist_ok=True)
     for name in PAYLOAD:
         link = mim / name
@@ -50,8 +55,7 @@ def link_payload(mim):
         link.symlink_to(os.path.relpath(ROOT / name, mim))
 
 
-def copy_payload(mim):
-    shutil.rmtree(mim, ignore_errors=True)
+def copy_payload(mim: Path) -> None:
     for name in PAYLOAD:
         source = ROOT / name
         if source.is_dir():
@@ -60,8 +64,8 @@ def copy_payload(mim):
             shutil.copy2(source, mim / name)
 
 
-def version():
-    scope = {}
+def version() -> str:
+    scope: dict[str, str] = {}
     exec((ROOT / 'res2net_mm' / 'version.py').read_text(), scope)
     return scope['__version__']
 
@@ -86,7 +90,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp']},
+    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', 'py.typed']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],

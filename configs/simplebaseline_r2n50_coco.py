@@ -7,6 +7,6 @@
 Paper Table 10: AP 73.7 against ResNet-50's 70.4, but 73.7 is on ground-truth boxes and 70.4 on detected ones. Like for
 like (official repository): 71.5 against 70.4 on detected boxes, 73.7 against 72.4 on ground-truth boxes.
 """
-_base_ = './simplebaseline_r50_coco.py'
+_base_ = './pose/simplebaseline_r50_coco.py'
 
 model = dict(backbone=dict(type='res2net_mm.Res2Net', init_cfg=dict(checkpoint='res2net_mm://res2net50_26w4s')))

@@ -19,6 +19,17 @@ from res2net_mm.models.names import ARCHS
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
 TOOLS = ROOT / 'tools'
+# Configs by name: all that can be trained, and the experiments among them.
+LEAVES = sorted((path for path in CONFIGS.rglob('*.py') if path.parent.name != '_base_'), key=lambda path: path.name)
+EXPERIMENTS = [path for path in LEAVES if path.parent.name != 'overfit' and not path.name.startswith('demo_')]
+
+
+def config_path(name):
+    """The config of this file name, wherever it lies."""
+    path, = (path for path in LEAVES if path.name == name)
+    return path
+
+
 
 # 1. Models.
 
@@ -84,7 +95,7 @@ def relative_error(ours, theirs):
 
 # 2. Commands, on the demo and a handful of shapes (the fixture ``shapes``).
 
-DEMO = str(CONFIGS / 'demo_faster_rcnn_r2n26_shapes.py')
+DEMO = str(config_path('demo_faster_rcnn_r2n26_shapes.py'))
 FAST = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
         'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',

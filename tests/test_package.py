@@ -1,19 +1,23 @@
 """Installing, importing and the doctor."""
+import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from helpers import CONFIGS
+from helpers import LEAVES
 
 from res2net_mm import doctor
+from res2net_mm.datasets.shapes import write_shapes
 
 ROOT = Path(__file__).parents[1]
 
 
-def python(code, **kwargs):
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, **kwargs)
+def python(code, arguments=(), **settings):
+    return subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True, **settings)
 
 
 def test_import_is_light():
@@ -39,21 +43,53 @@ def wheel(tmp_path_factory):
     return next(folder.glob('*.whl'))
 
 
-def test_wheel_carries_configs_tools_and_index(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    for path in [*CONFIGS.rglob('*.*'), *(ROOT / 'tools').glob('*.*'), ROOT / 'model-index.yml']:
-        if '__pycache__' not in str(path):
-            assert f'res2net_mm/.mim/{path.relative_to(ROOT)}' in names
-    assert 'res2net_mm/reproduction/tables.yml' in names
+def project_files():
+    """What git tracks, or would track if it were added, as paths within the project."""
+    command = ['git', '-C', ROOT, 'ls-files', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip('not a git repository')
+    return [path for path in listed.stdout.splitlines() if (ROOT / path).is_file()]
 
 
+@pytest.mark.slow
+def test_wheel_holds_the_package_configs_tools_and_index_and_nothing_else(wheel):
+    payload = ('configs/', 'tools/', 'model-index.yml')
+    expected = {path if path.startswith('res2net_mm/') else f'res2net_mm/.mim/{path}'
+                for path in project_files() if path.startswith(('res2net_mm/', *payload))}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if '.dist-info/' not in name} == expected
+    for name in ('py.typed', 'reproduction/tables.yml', 'acceleration/training/norm_kernels.cpp',
+                 '.mim/configs/detection/README.md', '.mim/configs/_base_/fsdp.py'):
+        assert f'res2net_mm/{name}' in expected
+
+
+def environment(install, wheel, folder):
+    """The environment of a process that has the wheel, this checkout installed, or the checkout as a mere folder."""
+    env = {'PATH': '/usr/bin:/bin', 'HOME': str(folder)}
+    if install == 'wheel':
+        zipfile.ZipFile(wheel).extractall(folder / 'site')
+        env['PYTHONPATH'] = str(folder / 'site')
+    elif install == 'checkout':
+        env['PYTHONPATH'] = str(ROOT)
+    return env
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('install', ['wheel', 'editable', 'checkout'])
+def test_a_config_of_ones_own_in_another_folder(install, wheel, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'res2net_mm::faster_rcnn_r2n50_coco.py'\nwork_dir = 'mine'\n")
+    result = python('from res2net_mm import load_config; cfg = load_config("mine.py"); '
+                    'print(cfg.work_dir, cfg.model.backbone.type)',
+                    cwd=tmp_path, env=environment(install, wheel, tmp_path))
+    assert result.stdout == 'mine res2net_mm.Res2Net\n', result.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('install', ['wheel', 'editable'])
 def test_mim_from_another_folder(install, wheel, tmp_path):
     pytest.importorskip('mim')
-    env = {'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)}
-    if install == 'wheel':
-        zipfile.ZipFile(wheel).extractall(tmp_path / 'site')
-        env['PYTHONPATH'] = str(tmp_path / 'site')
+    env = environment(install, wheel, tmp_path)
 
     def mim(*arguments):
         return subprocess.run([sys.executable, '-W', 'ignore', '-m', 'mim', *arguments], cwd=tmp_path, env=env,
@@ -62,10 +98,57 @@ def test_mim_from_another_folder(install, wheel, tmp_path):
     found = mim('search', 'res2net_mm', '--valid-config')
     assert 'faster_rcnn_r2n50_coco' in found.stdout, found.stdout + found.stderr
     # it gets as far as the tool's own check of the data, which is not there
-    trained = mim('train', 'res2net_mm', 'faster_rcnn_r2n50_coco.py', '--data-root', 'nowhere')
-    assert 'data that the config names does not exist' in trained.stderr, trained.stdout + trained.stderr
-    used = 'site/res2net_mm' if install == 'wheel' else 'configs/faster_rcnn_r2n50_coco.py'
-    assert used in trained.stdout
+    for config in ('faster_rcnn_r2n50_coco.py', 'faster_rcnn_r50_coco.py'):
+        trained = mim('train', 'res2net_mm', config, '--data-root', 'nowhere')
+        assert 'data that the config names does not exist' in trained.stderr, trained.stdout + trained.stderr
+        used = 'site/res2net_mm' if install == 'wheel' else config
+        assert used in trained.stdout
+
+
+# A checkout that is not installed: the files alone, with PYTHONPATH=. and no .mim.
+@pytest.fixture(scope='module')
+def bare_checkout(tmp_path_factory):
+    root = tmp_path_factory.mktemp('checkout')
+    for path in project_files():
+        if not path.startswith('docs/'):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, root / path)
+    assert not (root / 'res2net_mm' / '.mim').exists()
+    return root
+
+
+def bare_environment():
+    names = ('PATH', 'HOME', 'LANG', 'OMP_NUM_THREADS')
+    return {**{name: os.environ[name] for name in names if name in os.environ}, 'PYTHONPATH': '.'}
+
+
+def test_a_bare_checkout_finds_its_configs_and_tools(bare_checkout):
+    result = python("""
+import json, sys
+from res2net_mm import load_config
+from res2net_mm.utils.config import find_config, tool_path
+load_config('res2net_mm::dss_r2n50_msrab.py')
+print(json.dumps([str(find_config(name)) for name in sys.argv[1:]] + [str(tool_path('train.py'))]))
+""", arguments=[path.name for path in LEAVES], cwd=bare_checkout, env=bare_environment())
+    expected = [str(bare_checkout / path.relative_to(ROOT)) for path in [*LEAVES, ROOT / 'tools' / 'train.py']]
+    assert json.loads(result.stdout) == expected, result.stderr
+
+
+@pytest.mark.slow
+def test_a_bare_checkout_runs_the_gpu_check(bare_checkout, tmp_path):
+    classes = pytest.importorskip('mmdet.datasets').CocoDataset.METAINFO['classes']
+    write_shapes(tmp_path / 'coco', train=80, val=1, image_size=192)  # the config takes four of the first 79 images
+    for path in (tmp_path / 'coco' / 'annotations').iterdir():
+        content = json.loads(path.read_text())
+        content['categories'] = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
+        path.write_text(json.dumps(content))
+    command = ['tools/gpu_check.sh', '--device', 'cpu', '--iterations', '1', '--data', tmp_path, '--out', tmp_path,
+               '--parts', 'tasks', '--tasks', 'faster_rcnn_r2n50']
+    result = subprocess.run(command, cwd=bare_checkout, env={**bare_environment(), 'PYTHON': sys.executable},
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads((tmp_path / 'gpu_check.json').read_text())
+    assert report['runs'][0]['iterations'] == 1 and 'coco/bbox_mAP_50' in report['runs'][0]
 
 
 # The doctor: the table of a healthy package, of one that is not installed, and of broken ones. Each row is a process of

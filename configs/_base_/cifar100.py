@@ -1,6 +1,6 @@
-"""CIFAR-100: the recipe of the paper's Table 4; configs/cifar100_*.py add the backbone.
+"""CIFAR-100: the recipe of the paper's Table 4; cifar100_*.py add the backbone.
 
-    python tools/train.py configs/cifar100_r2nx29_6c24w4s.py
+    python tools/train.py configs/classification/cifar100_r2nx29_6c24w4s.py
 
 The paper names none. The authors say: learning rate 0.05, weight decay 5e-4, batch 64, images normalised with the mean
 and deviation of ImageNet. The rest is ResNeXt's for CIFAR: SGD with Nesterov momentum 0.9, 300 epochs, the learning

@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits as they are, 8 x 8 pixels, for nets that need no more.
 
-    python tools/train.py configs/digits_rx29_6c4w.py
+    python tools/train.py configs/small/digits_rx29_6c4w.py
 
 The paper has no such experiment. Images are moved by up to a pixel, and not flipped; 8 epochs.
 """

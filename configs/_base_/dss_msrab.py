@@ -1,18 +1,17 @@
-"""DSS, salient objects, trained on MSRA-B: the recipe of DSS's public code, for Table 9; configs/dss_*.py add the
-backbone.
+"""DSS, salient objects, trained on MSRA-B: the recipe of DSS's public code, for Table 9; dss_*.py add the backbone.
 
-The paper says no more than DSS. Its code: 12,000 updates by SGD, each from 10 photos of their own size, one at a time;
+The paper says no more than DSS. Its code: 12,000 updates by SGD, each from 10 images of their own size, one at a time;
 learning rate 1e-8 for a loss summed over pixels, a tenth of it from update 7500, twice for biases, a tenth for the 1×1
-convolutions that make and merge maps; momentum 0.9, weight decay 5e-4; mirrored photos; batch norms frozen; stage 4
+convolutions that make and merge maps; momentum 0.9, weight decay 5e-4; mirrored images; batch norms frozen; stage 4
 dilated instead of strided. It starts from ResNet-101 in caffe's style and BGR; here it is torchvision's style and RGB,
 which the weights were trained with. mmengine counts an iteration per batch, not per update, so all numbers of
-iterations are ten times as large, and base_batch_size counts the photos of one iteration.
+iterations are ten times as large, and base_batch_size counts the images of one iteration.
 
 The data lie as res2net_mm/datasets/saliency_folders.py says, with the lists train.txt and val.txt (2500 and 500 names)
 in MSRA-B's folder; tools/saliency_data.py checks them. HKU-IS is taken whole: for a part of it set
 test_dataloader.dataset.sets="['HKU-IS:test.txt']".
 """
-_base_ = 'mmseg::_base_/default_runtime.py'
+_base_ = './mmseg_runtime.py'
 
 model = dict(
     type='EncoderDecoder',
@@ -21,7 +20,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size_divisor=1),  # photos keep their size; in a batch of several they are padded to the largest
+        size_divisor=1),  # images keep their size; in a batch of several they are padded to the largest
     backbone=dict(
         strides=(1, 2, 2, 1),
         dilations=(1, 1, 1, 2),

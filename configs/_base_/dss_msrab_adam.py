@@ -1,6 +1,6 @@
 """DSS on MSRA-B with the recipe that the authors of Res2Net published for PoolNet with Res2Net-50, not for DSS: Adam.
 
-24 epochs, learning rate 5e-5, a tenth of it from epoch 16, weight decay 5e-4, 10 photos an update, one rate for all
+24 epochs, learning rate 5e-5, a tenth of it from epoch 16, weight decay 5e-4, 10 images an update, one rate for all
 layers. Faster to good maps than the original's SGD, and not comparable with the paper's numbers.
 """
 _base_ = './dss_msrab.py'

@@ -1,4 +1,4 @@
-"""Faster R-CNN C4 on COCO 2017: 6 epochs of 24 photos a step, the rate dropped after 4."""
+"""Faster R-CNN C4 on COCO 2017: 6 epochs of 24 images a step, the rate dropped after 4."""
 _base_ = './faster_rcnn_c4.py'
 
 data_root = 'data/coco/'
@@ -30,7 +30,7 @@ val_dataloader = dict(
         pipeline={{_base_.test_pipeline}}))
 test_dataloader = val_dataloader
 
-# Table 6 has AR by size; its @1000 is mmdet's fixed name: a detector keeps 100 boxes a photo.
+# Table 6 has AR by size; its @1000 is mmdet's fixed name: a detector keeps 100 boxes an image.
 metric_items = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@100', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000']
 val_evaluator = dict(
     type='CocoMetric',

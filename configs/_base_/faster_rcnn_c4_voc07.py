@@ -1,4 +1,4 @@
-"""Faster R-CNN C4 on VOC 2007, trainval to test: 10 epochs of 16 photos a step, the rate dropped after 8; 11-point mAP.
+"""Faster R-CNN C4 on VOC 2007, trainval to test: 10 epochs of 16 images a step, the rate dropped after 8; 11-point mAP.
 """
 _base_ = './faster_rcnn_c4.py'
 

@@ -1,8 +1,8 @@
 """The recipe of imagenet_bs256.py on images of 299 pixels, for InceptionV3 and Res2Net-50-299 of the paper's Table 1.
 
-    python tools/train.py configs/imagenet_r2n50_26w4s_299.py
+    python tools/train.py configs/classification/imagenet_r2n50_26w4s_299.py
 
-The paper does not say how it tests: here the centre crop of 299 of a photo whose shorter side is 342, the ratio that
+The paper does not say how it tests: here the centre crop of 299 of an image whose shorter side is 342, the ratio that
 torchvision tests InceptionV3 at.
 """
 _base_ = './imagenet_bs256.py'

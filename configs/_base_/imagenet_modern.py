@@ -1,6 +1,6 @@
-"""ImageNet, 300 epochs: cosine schedule, warm-up, mixup; configs/imagenet_*_v1*.py add the backbone.
+"""ImageNet, 300 epochs: cosine schedule, warm-up, mixup; imagenet_*_v1*.py add the backbone.
 
-    python tools/train.py configs/imagenet_r2n50_v1b.py
+    python tools/train.py configs/classification/imagenet_r2n50_v1b.py
 
 The paper has no such recipe. The weights called v1b were trained with an augmentation like mixup that was never
 released; the authors say that mixup, a cosine schedule and 300 epochs come near. Chosen here: mixup's alpha 0.2 and 5

@@ -1,6 +1,6 @@
 """simplebaseline_coco.py at 384x288: the input, and the heatmaps with sigma 3 that belong to it.
 
-    python tools/train.py configs/simplebaseline_r50_384x288_coco.py
+    python tools/train.py configs/pose/simplebaseline_r50_384x288_coco.py
 
 The paper has 256x192 only.
 """

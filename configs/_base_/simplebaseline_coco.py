@@ -1,6 +1,6 @@
 """SimpleBaseline, ResNet-50, COCO keypoints, 256x192, 140 epochs: the recipe of the paper's Table 10.
 
-    python tools/train.py configs/simplebaseline_r50_coco.py
+    python tools/train.py configs/pose/simplebaseline_r50_coco.py
 
 mmpose's SimpleBaseline with what the official Res2Net-Pose-Estimation does otherwise: Adam 1e-3 without warm-up, 4 GPUs
 with 32 persons each, 140 epochs with steps at 90 and 120, no half bodies, and its own law of scale and rotation

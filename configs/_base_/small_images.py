@@ -3,7 +3,7 @@
     python tools/evidence.py
 
 The paper has no such experiment. AdamW with a cosine schedule, batch 64, from random weights; digits.py and sizes.py
-beside this file add the data, configs/{digits,sizes}_*.py the backbone.
+beside this file add the data, configs/small/*.py the backbone.
 """
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 

@@ -1,18 +1,18 @@
-"""DSS with Res2Net-50 learns six photos by heart, from random weights: a check of the whole chain.
+"""DSS with Res2Net-50 learns six images by heart, from random weights: a check of the whole chain.
 
     python tools/train.py configs/overfit/dss_r2n50.py --data-root SALIENCY --work-dir OUT
     python tools/test.py configs/overfit/dss_r2n50.py OUT/iter_100.pth --data-root SALIENCY
 
-It is tested on the photos that it was trained on: F should be 0.95 and more, MAE 0.04 and less. Measured 2026-11-23 on
-photos and masks made of COCO's, with one thread of a busy x86-64 CPU: the loss falls from 4.16 to 0.367, F is 0.978 and
-MAE 0.030, after 11.8 minutes (10.4 of processor time). Other photos: set `photos`. The paper has no such experiment.
+It is tested on the images that it was trained on: F should be 0.95 and more, MAE 0.04 and less. Measured 2026-11-23 on
+images and masks made of COCO's, with one thread of a busy x86-64 CPU: the loss falls from 4.16 to 0.367, F is 0.978 and
+MAE 0.030, after 11.8 minutes (10.4 of processor time). Other images: set `images`. The paper has no such experiment.
 """
-_base_ = '../dss_r2n50_msrab.py'
+_base_ = '../saliency/dss_r2n50_msrab.py'
 
-photos = [0, 5, 8, 21, 25, 38]  # positions in the folder of MSRA-B; large objects, few holes
+images = [0, 5, 8, 21, 25, 38]  # positions in the folder of MSRA-B; large objects, few holes
 size = (96, 96)
 iterations = 100
-dataset = dict(sets=('MSRA-B', ), indices=photos)
+dataset = dict(sets=('MSRA-B', ), indices=images)
 
 model = dict(
     backbone=dict(
@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [dict(type='LoadImageFromFile'), resize, {{_base_.pack_test}}]
-# All photos are in every batch, so that batch norm's running statistics become those of the batch.
+# All images are in every batch, so that batch norm's running statistics become those of the batch.
 train_dataloader = dict(
     batch_size=6, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline, **dataset))

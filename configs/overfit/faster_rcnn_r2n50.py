@@ -1,20 +1,20 @@
-"""Faster R-CNN learns a handful of photos by heart, from random weights: a check of the whole chain.
+"""Faster R-CNN learns a handful of images by heart, from random weights: a check of the whole chain.
 
     python tools/train.py configs/overfit/faster_rcnn_r2n50.py
     python tools/test.py configs/overfit/faster_rcnn_r2n50.py work_dirs/faster_rcnn_r2n50/iter_150.pth
 
-It is tested on the photos that it was trained on: the loss should fall by 80 % and more, to an AP50 of 0.8
-and more. Other photos: set `photos`. The paper has no such experiment.
+It is tested on the images that it was trained on: the loss should fall by 80 % and more, to an AP50 of 0.8
+and more. Other images: set `images`. The paper has no such experiment.
 """
 _base_ = '../faster_rcnn_r2n50_coco.py'
 
-photos = [9, 23, 44, 78]  # numbers of photos in the annotation file; those here hold few objects, none of them small
+images = [9, 23, 44, 78]  # numbers of images in the annotation file; those here hold few objects, none of them small
 scale = (192, 144)
 dataset = dict(
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017/'),
     filter_cfg=None,
-    indices=photos)
+    indices=images)
 
 model = dict(
     backbone=dict(frozen_stages=-1, norm_eval=False, zero_init_residual=True, init_cfg=None),
@@ -37,7 +37,7 @@ train_dataloader = dict(
     dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=None)  # the dataset's own truth: the file holds photos that are not among these
+val_evaluator = dict(ann_file=None)  # the dataset's own truth: the file holds images that are not among these
 test_evaluator = val_evaluator
 
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=150, val_interval=150)

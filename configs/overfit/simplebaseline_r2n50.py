@@ -4,7 +4,7 @@
     python tools/test.py configs/overfit/simplebaseline_r2n50.py work_dirs/simplebaseline_r2n50/iter_100.pth
 
 It is tested on the persons that it was trained on, in their ground-truth boxes: the loss should fall by 80 % and more,
-to an AP of 0.8 and more. Measured with these commands and --data-root, a folder with 80 training photos of COCO: the
+to an AP of 0.8 and more. Measured with these commands and --data-root, a folder with 80 training images of COCO: the
 loss falls from 0.00735 to 0.00002, AP is 0.890, after 9.6 minutes (3.7 of processor time) with one thread on a busy
 x86-64 machine, 2026-11-23. For more persons set `persons` (None for all), and raise `iterations` and `batch_size`. The
 paper has no such experiment.

@@ -1,25 +1,38 @@
-"""What ``tools/gpu_check.sh`` does: the CUDA tests, running times, then every task on a few photos, all noted."""
-import argparse
+"""The check of a GPU: the CUDA tests, running times, then every task on a few images, all written to a report."""
+from __future__ import annotations
+
 import json
+import os
 import platform
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
+from typing import Any, Callable, Iterator, TextIO
 
 import torch
 
-from ..utils.config import load_config, packaged_configs
+from ..utils.config import find_config, load_config, tool_path
 from ..utils.provenance import provenance
 
-TASKS = {  # config under configs/overfit: its data, and the metric that says whether it has learned the photos
-    'faster_rcnn_r2n50': ('coco', 'coco/bbox_mAP_50'),
-    'mask_rcnn_r2n50': ('coco', 'coco/segm_mAP_50'),
-    'deeplabv3plus_r2n50': ('VOCdevkit/VOC2012', 'mIoU'),
-    'simplebaseline_r2n50': ('coco', 'gt_boxes/AP'),
-    'dss_r2n50': ('sod', 'msra_b/f_measure'),
+
+@dataclass(frozen=True)
+class Task:
+    """The data of a config of ``configs/overfit``, and the metric that says whether it has learned its images."""
+
+    folder: str
+    metric: str
+
+
+TASKS = {
+    'faster_rcnn_r2n50': Task('coco', 'coco/bbox_mAP_50'),
+    'mask_rcnn_r2n50': Task('coco', 'coco/segm_mAP_50'),
+    'deeplabv3plus_r2n50': Task('VOCdevkit/VOC2012', 'mIoU'),
+    'simplebaseline_r2n50': Task('coco', 'gt_boxes/AP'),
+    'dss_r2n50': Task('sod', 'msra_b/f_measure'),
 }
 MODELS = 'res2net_mm::faster_rcnn_r2n50_coco.py res2net_mm::simplebaseline_r2n50_coco.py'
 TIMES = {  # part: how times are measured on a GPU, by default in bfloat16 with the channels of a pixel together
@@ -46,106 +59,123 @@ PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdet
             'mmpretrain')
 
 
-def main():
-    parser = argparse.ArgumentParser(prog='tools/gpu_check.sh', description=__doc__)
-    parser.add_argument('--data', type=Path, help='for the tasks: a folder with coco/, VOCdevkit/VOC2012/ and sod/')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='where results go')
-    parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
-    parser.add_argument('--iterations', type=int, help="train so long instead of the configs' schedules")
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
-                        help=f'what is checked, of {", ".join(PARTS)} (all)')
-    parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
-    args = parser.parse_args()
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('no CUDA device is available; --device cpu tries the check out')
-    if 'tasks' in args.parts:
-        if not args.data:
-            parser.error('--data: the tasks need it; --parts leaves them out')
-        missing = [folder for folder, _ in TASKS.values() if not (args.data / folder).is_dir()]
-        if missing:
-            parser.error(f'--data {args.data}: has no {" and no ".join(dict.fromkeys(missing))}')
+@dataclass(frozen=True)
+class CheckSettings:
+    """What is checked, on which device and data, and where the results go."""
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    out: Path
+    device: str = 'cuda'
+    data: Path = Path('data')  # of the tasks: a folder with coco/, VOCdevkit/VOC2012/ and sod/
+    iterations: int | None = None  # of every task's training; None: as its config says
+    parts: tuple[str, ...] = PARTS
+    tasks: tuple[str, ...] = tuple(TASKS)
+
+
+def missing_folders(settings: CheckSettings) -> list[str]:
+    """Return the folders that the chosen tasks need and that the data do not have."""
+    folders = dict.fromkeys(TASKS[task].folder for task in settings.tasks)
+    return [folder for folder in folders if not (settings.data / folder).is_dir()]
+
+
+def check_gpu(settings: CheckSettings, command: str, show: Callable[[str, dict], None]) -> dict:
+    """Run all parts of the check.
+
+    The report is written to ``gpu_check.json`` in the output folder after each part, and all output to
+    ``gpu_check.log``.
+
+    Args:
+        settings (CheckSettings): What is checked.
+        command (str): The arguments of the command that asks for it, for the report.
+        show (Callable): Is called with the name of a part and what was measured, as soon as it is.
+
+    Returns:
+        dict: The report. A row of its 'parts' (a dict) and 'runs' (a list, of the tasks) that failed has an 'error'.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    report = dict(provenance(args.device), command=' '.join(sys.argv[1:]), versions=versions(), parts={}, runs=[])
-    with open(args.out / 'gpu_check.log', 'w') as log:
-        for part, row in measure(args, log):
+    report: dict[str, Any] = dict(provenance(settings.device), command=command, versions=versions(), parts={}, runs=[])
+    with open(settings.out / 'gpu_check.log', 'w') as log:
+        for part, row in check_parts(settings, log):
             if part == 'tasks':
                 report['runs'].append(row)
             else:
                 report['parts'][part] = row
             report['seconds'] = round(time.time() - started)
-            (args.out / 'gpu_check.json').write_text(json.dumps(report, indent=2) + '\n')
-            print(part, json.dumps(row), flush=True)
-    print(f'{report["seconds"]} s; {args.out / "gpu_check.json"}')
-    sys.exit(1 if any('error' in row for row in [*report['parts'].values(), *report['runs']]) else 0)
+            (settings.out / 'gpu_check.json').write_text(json.dumps(report, indent=2) + '\n')
+            show(part, row)
+    return report
 
 
-def measure(args, log):
-    """Yield what was found, one by one, each with the part that it belongs to."""
-    for part in args.parts:
+def check_parts(settings: CheckSettings, log: TextIO) -> Iterator[tuple[str, dict]]:
+    """Yield what was measured, one by one, each with the part that it belongs to."""
+    for part in settings.parts:
         if part == 'tests':
             yield part, run_tests(log)
         elif part in TIMES:
-            yield part, run_benchmark(part, args, log)
+            yield part, run_benchmark(part, settings, log)
         else:
-            for task in args.tasks:
-                for amp in (None, 'bfloat16') if args.device == 'cuda' else (None, ):  # most CPUs emulate bfloat16
-                    yield part, run_task(task, amp, args, log)
+            for task in settings.tasks:
+                for amp in (None, 'bfloat16') if settings.device == 'cuda' else (None, ):  # most CPUs emulate it
+                    yield part, run_task(task, amp, settings, log)
 
 
-def versions():
-    """The versions of what matters; OpenMMLab's packages are there under their names or those of the OneDL forks."""
-    found = {'python': platform.python_version(), 'cuda': torch.version.cuda}
+def versions() -> dict[str, str | None]:
+    """Return the versions of what matters; OpenMMLab's packages have their own names or those of the OneDL forks."""
+    by_package = {'python': platform.python_version(), 'cuda': torch.version.cuda}
     for installed in distributions():
         name = installed.metadata['Name'] or ''
         if name.replace('onedl-', '') in PACKAGES:
-            found[name] = installed.version
-    return found
+            by_package[name] = installed.version
+    return by_package
 
 
-def run_tests(log):
+def run_tests(log: TextIO) -> dict:
     """Run the CUDA tests of the checkout (they skip where there is no CUDA)."""
-    return outcome(*run(['-m', 'pytest', '-q', 'tests/test_cuda.py'], log))
+    return summary_row(*run_python(['-m', 'pytest', '-q', 'tests/test_cuda.py'], log))
 
 
-def run_benchmark(part, args, log):
+def run_benchmark(part: str, settings: CheckSettings, log: TextIO) -> dict:
     """Measure the running times of a part; results go to a folder of its name in the output folder."""
-    tool, *settings = TIMES[part].split()
-    if args.device == 'cpu':
-        settings = TRIALS[tool].split()
-    elif '--dtype' not in settings:
-        settings += ['--dtype', 'bfloat16', '--channels-last']
-    path = packaged_configs().parent / 'tools' / tool
-    return outcome(*run([str(path), *settings, '--device', args.device, '--out', str(args.out / part)], log))
+    tool, *options = TIMES[part].split()
+    if settings.device == 'cpu':
+        options = TRIALS[tool].split()
+    elif '--dtype' not in options:
+        options += ['--dtype', 'bfloat16', '--channels-last']
+    options += ['--device', settings.device, '--out', str(settings.out / part)]
+    return summary_row(*run_python([str(tool_path(tool)), *options], log))
 
 
-def outcome(code, seconds, output):
-    """How a command ended, in its last words."""
+def summary_row(code: int, seconds: float, output: str) -> dict:
+    """Return how a command ended, in its last words."""
     last_words = (output.strip().splitlines() or [f'exit code {code}'])[-1]
     return {'seconds': seconds, 'error' if code else 'summary': last_words}
 
 
-def run_task(task, amp, args, log):
+def run_task(task: str, amp: str | None, settings: CheckSettings, log: TextIO) -> dict:
     """Train and test one config.
+
+    Args:
+        task (str): The config's name in ``configs/overfit``.
+        amp (str | None): The type of mixed precision; None: float32.
+        settings (CheckSettings): Device, data, iterations and output folder.
+        log (TextIO): Where all output goes.
 
     Returns:
         dict: What was measured: first and last loss, the metric, seconds, images per second at the median of the logged
         times, peak memory in MB (None on the CPU); or 'error', if a command failed.
     """
-    folder, metric = TASKS[task]
-    config = packaged_configs() / 'overfit' / f'{task}.py'
-    work_dir = args.out / f'{task}_{amp or "float32"}'
-    common = ['--data-root', str(args.data / folder), '--device', args.device, '--work-dir', str(work_dir)]
+    config = find_config(f'overfit/{task}.py')
+    work_dir = settings.out / f'{task}_{amp or "float32"}'
+    data_root = settings.data / TASKS[task].folder
+    common = ['--data-root', str(data_root), '--device', settings.device, '--work-dir', str(work_dir)]
     options = []
-    if args.iterations:
-        options = ['--cfg-options', f'train_cfg.max_iters={args.iterations}',
-                   f'train_cfg.val_interval={args.iterations}', f'default_hooks.checkpoint.interval={args.iterations}',
-                   'default_hooks.logger.interval=1']
-    tools = packaged_configs().parent / 'tools'
-    row = dict(task=task, precision=amp or 'float32')
-    train = [str(tools / 'train.py'), str(config), *common, *(['--amp', amp] if amp else []), *options]
-    code, row['train_seconds'], output = run(train, log)
+    if settings.iterations:
+        iterations = settings.iterations
+        options = ['--cfg-options', f'train_cfg.max_iters={iterations}', f'train_cfg.val_interval={iterations}',
+                   f'default_hooks.checkpoint.interval={iterations}', 'default_hooks.logger.interval=1']
+    row: dict[str, Any] = dict(task=task, precision=amp or 'float32')
+    train = [str(tool_path('train.py')), str(config), *common, *(['--amp', amp] if amp else []), *options]
+    code, row['train_seconds'], output = run_python(train, log)
     if code:
         return {**row, 'error': output.strip().splitlines()[-1]}
     scalars = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda path: path.stat().st_mtime)
@@ -156,24 +186,24 @@ def run_task(task, amp, args, log):
                peak_memory_mb=max(step.get('memory', 0) for step in steps) or None)
 
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
-    code, row['test_seconds'], output = run(
-        [str(tools / 'test.py'), str(config), checkpoint, *common, *options], log)
+    test = [str(tool_path('test.py')), str(config), checkpoint, *common, *options]
+    code, row['test_seconds'], output = run_python(test, log)
     if code:
         return {**row, 'error': output.strip().splitlines()[-1]}
     tested = max(work_dir.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    metric = TASKS[task].metric
     row[metric] = json.loads(tested.read_text()).get(metric)
     return row
 
 
-def run(arguments, log):
+def run_python(arguments: list[str], log: TextIO) -> tuple[int, float, str]:
     """Run Python with these arguments; return the exit code, the seconds and the output, which also goes to the log."""
     started = time.time()
     log.write(f'\n$ python {" ".join(arguments)}\n')
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # The tests hide all GPUs from themselves unless it is said which they may use.
+    env = {'CUDA_VISIBLE_DEVICES': ','.join(map(str, range(torch.cuda.device_count()))), **os.environ}
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=env)
     log.write(done.stdout)
     log.flush()
     return done.returncode, round(time.time() - started, 1), done.stdout
-
-
-if __name__ == '__main__':
-    main()

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cli.main import device_argument
 from ..datasets.shapes import CLASSES, describe, draw_background, draw_mask, write_annotations
-from ..utils.config import load_config, packaged_configs
+from ..utils.config import find_config, load_config
 from . import runs as reproduce
 from . import tables as paper
 
@@ -159,7 +159,7 @@ def summarise(results, schedule, seeds):
 def cost(config):
     """Parameters and multiply-adds of a config's model at the size of its images."""
     from ..models.complexity import count
-    cfg = load_config(packaged_configs() / config)
+    cfg = load_config(find_config(config))
     return count(cfg.model.backbone, cfg.image_size, cfg.model.head.num_classes)
 
 

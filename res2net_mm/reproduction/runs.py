@@ -13,7 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..cli.main import common_arguments, device_argument, fail, move_data_root
-from ..utils.config import load_config, packaged_configs
+from ..utils.config import find_config, load_config, tool_path
 from ..utils.provenance import now, provenance
 from . import figure
 from . import tables as paper
@@ -201,9 +201,8 @@ def reproduce_row(table, row, data, results, args):
 
 def plan(row, data, args):
     """Work out a row's Run; nothing is written."""
-    config = packaged_configs() / row['config']
     try:
-        config = config.resolve()
+        config = find_config(row['config']).resolve()
         whole = load_config(config)
         cfg = whole.to_dict()
         for key in row['changes']:
@@ -343,7 +342,7 @@ def run_config(run):
 
 def tool(args, name, config, *arguments):
     """The command that runs one of our tools on so many GPUs."""
-    script = packaged_configs().parent.resolve() / 'tools' / name
+    script = tool_path(name).resolve()
     command = [sys.executable, script, config, *arguments]
     if args.gpus > 1:
         launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={args.gpus}']

@@ -1,23 +1,30 @@
 """Reading configs, with ``package::file`` for every installed package that ships configs, ours among them.
 
 mmengine resolves ``package::folder/file`` for the packages of a table in its source, looks for mmseg under the name of
-one particular distribution, and knows no file outside a folder. So ``load_config`` resolves such names itself while
-mmengine reads a config; nothing of mmengine is changed outside that call.
+one particular distribution, and knows no file outside a folder. ``load_config`` reads as mmengine does, and asks this
+module instead where a ``_base_`` lies. Nothing of mmengine is changed.
 """
+from __future__ import annotations
+
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from unittest import mock
+from types import FunctionType
 
 from mmengine.config import Config
 
 
-def load_config(path):
+def load_config(path: str | Path) -> Config:
     """Read a config file.
+
+    Our own configs name no ``package::`` of ours, and ``mmengine.Config.fromfile`` reads them to the same result. In a
+    config of yours, ``_base_ = 'res2net_mm::...'`` is for this function, and so for all of our tools: mmengine's own
+    reader knows OpenMMLab's packages alone, and wants the path of the file there.
 
     Args:
         path (str | Path): A file, or ``package::name`` for one that an installed package ships, such as
-            ``res2net_mm::faster_rcnn_r2n50_coco.py``. Both may name such files in their ``_base_``.
+            ``res2net_mm::faster_rcnn_r2n50_coco.py``: see :func:`find_config`. Both may name such files in their
+            ``_base_``.
 
     Returns:
         mmengine.Config: The config.
@@ -28,38 +35,105 @@ def load_config(path):
     """
     path = str(path)
     if '::' in path:
-        path = packaged_config(path)
+        path = str(_packaged_config(path))
     elif not Path(path).is_file():
-        raise FileNotFoundError(f"config '{path}' does not exist{_suggestion(Path(path).name, packaged_configs())}")
-    with mock.patch.object(Config, '_get_cfg_path', staticmethod(_base_path)):
-        return Config.fromfile(path)
+        raise FileNotFoundError(f"config '{path}' does not exist{_suggestion(path, packaged_configs())}")
+    return _Reader.fromfile(path)
 
 
-def packaged_config(name):
-    """The path of ``package::file``: the file of that name under the package's ``.mim/configs``."""
+def find_config(name: str, package: str = 'res2net_mm') -> Path:
+    """Find a config that a package ships, in whichever folder it lies.
+
+    Args:
+        name (str): Its path among the package's configs, such as ``detection/faster_rcnn_r50_coco.py``, or its file
+            name alone. A file of ``_base_`` is found by its path only.
+        package (str): The package's import name. Default: 'res2net_mm'.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or several in different folders.
+        ModuleNotFoundError: If the package is not installed.
+    """
+    folder = packaged_configs(package)
+    if (folder / name).is_file():
+        return folder / name
+    same_name = [path for path in _experiments(folder) if path.name == name]
+    if len(same_name) > 1:
+        paths = ', '.join(str(path.relative_to(folder)) for path in same_name)
+        raise FileNotFoundError(f"config '{package}::{name}': there are several, {paths}")
+    if not same_name:
+        raise FileNotFoundError(
+            f"config '{package}::{name}': {folder / name} does not exist{_suggestion(name, folder)}")
+    return same_name[0]
+
+
+def packaged_configs(package: str = 'res2net_mm') -> Path:
+    """Return the folder of the configs that a package ships."""
+    return _root(package) / 'configs'
+
+
+def tool_path(name: str) -> Path:
+    """Return the script of one of our tools, such as ``train.py``, in whichever folder of ``tools`` it lies."""
+    folder = _root('res2net_mm') / 'tools'
+    return next((path for path in sorted(folder.rglob('*')) if path.name == name), folder / name)
+
+
+def _root(package: str) -> Path:
+    """The folder that holds a package's configs and tools: its ``.mim``, or the root of a checkout without one."""
+    spec = find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the package '{package}' is not installed")
+    folder = Path(spec.origin).parent
+    return next((root for root in (folder / '.mim', folder.parent) if (root / 'configs').is_dir()), folder / '.mim')
+
+
+def _packaged_config(name: str) -> Path:
+    """The file of ``package::file``."""
     package, _, file = name.partition('::')
-    if find_spec(package) is None:
-        raise ModuleNotFoundError(f"config '{name}': the package '{package}' is not installed")
-    path = packaged_configs(package) / file
-    if not path.is_file():
-        raise FileNotFoundError(f"config '{name}': {path} does not exist{_suggestion(file, path.parent)}")
-    return str(path)
+    try:
+        return find_config(file, package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"config '{name}': {error}") from error
 
 
-def packaged_configs(package='res2net_mm'):
-    """The folder of the configs that an installed package ships."""
-    return Path(find_spec(package).origin).parent / '.mim' / 'configs'
-
-
-def _base_path(base, filename):
+def _base_path(base: str, filename: str) -> tuple[str, str | None]:
     """What mmengine asks of each ``_base_``: its path, and the scope that its ``type=...`` are looked up in."""
     if '::' not in base:
         return str(Path(filename).parent / base), None
     package = base.partition('::')[0]
     # Our configs are written in the scope of the toolbox that they are for, and say so in default_scope.
-    return packaged_config(base), None if package == 'res2net_mm' else package
+    return str(_packaged_config(base)), None if package == 'res2net_mm' else package
 
 
-def _suggestion(name, folder):
-    close = get_close_matches(name, [path.name for path in folder.glob('*.py')], n=3, cutoff=0.4)
-    return f'; did you mean {" or ".join(close)}?' if close else ''
+def _experiments(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob('*.py') if '_base_' not in path.relative_to(folder).parts)
+
+
+def _suggestion(name: str, folder: Path) -> str:
+    paths = {path.name: str(path.relative_to(folder)) for path in _experiments(folder)}
+    close = get_close_matches(Path(name).name, paths, n=3, cutoff=0.4)
+    return f'; did you mean {" or ".join(paths[match] for match in close)}?' if close else ''
+
+
+class _Reader(Config):
+    """mmengine's reader of files, which asks ``_base_path`` where a base lies; what it reads is a plain Config.
+
+    mmengine's functions call each other as ``Config.NAME``, so that overriding one of them in a subclass has no effect.
+    Those that lead to ``_get_cfg_path`` are therefore copied, with this class under the name ``Config``.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        return Config(*args, **kwargs)
+
+    _get_cfg_path = staticmethod(_base_path)
+
+
+def _with_our_reader(function: FunctionType) -> FunctionType:
+    names = {**function.__globals__, 'Config': _Reader}
+    return FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+
+
+for _name in ('fromfile', '_file2dict'):
+    setattr(_Reader, _name, staticmethod(_with_our_reader(getattr(Config, _name))))

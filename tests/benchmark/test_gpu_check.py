@@ -1,7 +1,6 @@
 """The GPU check's arguments, and what it makes of a run; the check itself is `tools/gpu_check.sh --device cpu`."""
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +8,8 @@ from res2net_mm.benchmark import classifiers as benchmark
 from res2net_mm.benchmark import curves as cost_curves
 from res2net_mm.benchmark import detectors as benchmark_models
 from res2net_mm.benchmark import gpu_check
+from res2net_mm.benchmark.gpu_check import CheckSettings
+from res2net_mm.cli import gpu_check as command
 from res2net_mm.utils.config import packaged_configs
 
 
@@ -17,11 +18,11 @@ def test_arguments(tmp_path, monkeypatch, capsys):
     for arguments, message in ((['--data', str(tmp_path), '--device', 'cpu'], missing),
                                (['--data', str(tmp_path)], 'no CUDA device is available'),
                                (['--device', 'cpu'], '--data: the tasks need it'),
-                               (['--device', 'cpu', '--parts', 'speeds'], "invalid choice: 'speeds'")):
-        monkeypatch.setattr('sys.argv', ['gpu_check', *arguments])
+                               (['--device', 'cpu', '--parts', 'speeds'], "invalid choice: 'speeds'"),
+                               (['--data', str(tmp_path), '--device', 'cpu', '--tasks', 'dss_r2n50'], 'has no sod')):
         monkeypatch.setattr('torch.cuda.is_available', lambda: False)
         with pytest.raises(SystemExit):
-            gpu_check.main()
+            command.main(arguments)
         assert message in capsys.readouterr().err
 
 
@@ -35,7 +36,7 @@ def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
     work_dir = tmp_path / 'mask_rcnn_r2n50_bfloat16'
     commands = []
 
-    def run(arguments, log):
+    def run_python(arguments, log):
         commands.append(arguments)
         (work_dir / 'x' / 'vis_data').mkdir(parents=True, exist_ok=True)
         rows = [dict(step=step, loss=loss, time=time, memory=step) for step, loss, time in
@@ -46,9 +47,9 @@ def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
         (work_dir / 'mask_rcnn_r2n50.py').write_text('train_dataloader = dict(batch_size=4)\n')
         return exit_code, 1.5, 'what it printed\nits last words\n'
 
-    monkeypatch.setattr(gpu_check, 'run', run)
-    args = SimpleNamespace(out=tmp_path, data=tmp_path, device='cuda', iterations=4)
-    row = gpu_check.run_task('mask_rcnn_r2n50', 'bfloat16', args, None)
+    monkeypatch.setattr(gpu_check, 'run_python', run_python)
+    settings = CheckSettings(tmp_path, 'cuda', tmp_path, iterations=4)
+    row = gpu_check.run_task('mask_rcnn_r2n50', 'bfloat16', settings, None)
     if exit_code:
         assert row == dict(task='mask_rcnn_r2n50', precision='bfloat16', train_seconds=1.5, error='its last words')
         return
@@ -60,12 +61,12 @@ def test_a_run_is_read(exit_code, tmp_path, monkeypatch):
 def test_times_are_measured_on_the_device(tmp_path, monkeypatch):
     """With arguments that the tools know: here they stop when they are about to run."""
     commands = []
-    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: (
+    monkeypatch.setattr(gpu_check, 'run_python', lambda arguments, log: (
         commands.append(arguments), (3, 1.5, 'its\nlast words'))[1])
     for part in gpu_check.TIMES:
         for device in ('cuda', 'cpu'):
-            args = SimpleNamespace(out=tmp_path, device=device)
-            assert gpu_check.run_benchmark(part, args, None) == dict(seconds=1.5, error='last words')
+            settings = CheckSettings(tmp_path, device)
+            assert gpu_check.run_benchmark(part, settings, None) == dict(seconds=1.5, error='last words')
             assert commands[-1][-4:] == ['--device', device, '--out', str(tmp_path / part)]
             assert ('--dtype' in commands[-1]) == (device == 'cuda')
     parsed = []
@@ -81,14 +82,25 @@ def test_times_are_measured_on_the_device(tmp_path, monkeypatch):
 def test_parts(tmp_path, monkeypatch, capsys):
     """Each is noted as soon as it is done, and one that fails makes the check fail."""
     monkeypatch.setattr(gpu_check, 'provenance', lambda device: {})
-    monkeypatch.setattr(gpu_check, 'run', lambda arguments, log: (
+    monkeypatch.setattr(gpu_check, 'run_python', lambda arguments, log: (
         int('curves' in Path(arguments[0]).name), 1.5, f'ran {Path(arguments[0]).name}'))
-    monkeypatch.setattr(
-        'sys.argv', ['gpu_check', '--device', 'cpu', '--parts', 'speed', 'curves', '--out', str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        gpu_check.main()
+        command.main(['--device', 'cpu', '--parts', 'speed', 'curves', '--out', str(tmp_path)])
     assert stopped.value.code == 1
+    assert 'speed {"seconds": 1.5, "summary": "ran benchmark.py"}' in capsys.readouterr().out
     report = json.loads((tmp_path / 'gpu_check.json').read_text())
     assert report['parts'] == dict(speed=dict(seconds=1.5, summary='ran benchmark.py'),
                                    curves=dict(seconds=1.5, error='ran cost_curves.py'))
     assert report['runs'] == []
+
+
+def test_the_tests_see_the_gpus(tmp_path, monkeypatch):
+    """They hide all GPUs, unless it is said which they may use."""
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
+    code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"])'
+    for visible, seen in ((None, '0,1'), ('1', '1')):
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+        if visible:
+            monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+        with open(tmp_path / 'log', 'w') as log:
+            assert gpu_check.run_python(['-c', code], log)[::2] == (0, f'{seen}\n')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CONFIGS, DEMO, TOOLS, arguments, expect_failure, logged
+from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
 
 from res2net_mm.cli import main as cli
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
@@ -75,7 +75,7 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
     for script in (TOOLS / 'train.py', theirs):
         work_dir = tmp_path / script.parents[1].name
         result = subprocess.run([
-            sys.executable, script, CONFIGS / 'faster_rcnn_r2n50_coco.py', '--work-dir', work_dir,
+            sys.executable, script, config_path('faster_rcnn_r2n50_coco.py'), '--work-dir', work_dir,
             '--cfg-options', *data, f'val_evaluator.ann_file={shapes}/annotations/instances_val2017.json',
             'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(64,64)',
             'train_dataloader.batch_size=1', 'model.backbone.init_cfg=None', 'randomness.seed=3',
@@ -141,7 +141,7 @@ def test_real_photos(tmp_path):
     pipeline = 'pipeline.2.scale=(200,160)'
     # In a process of its own: mmengine keeps the visualizer of an earlier run, and its folder.
     result = subprocess.run([
-        sys.executable, TOOLS / 'train.py', CONFIGS / 'faster_rcnn_r2n50_coco.py', '--data-root',
+        sys.executable, TOOLS / 'train.py', config_path('faster_rcnn_r2n50_coco.py'), '--data-root',
         os.environ['RES2NET_MM_COCO'], '--work-dir',
         str(tmp_path), '--cfg-options', 'model.backbone.init_cfg=None', 'model.backbone.frozen_stages=-1',
         'model.backbone.norm_eval=False', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=8',

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS, ROOT, TOOLS, expect_failure, randomise, relative_error
+from helpers import CONFIGS, EXPERIMENTS, ROOT, TOOLS, config_path, expect_failure, randomise, relative_error
 from mmengine.config import ConfigDict
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -29,8 +29,8 @@ from res2net_mm.utils import provenance as machine
 
 structures = pytest.importorskip('mmpretrain.structures')
 IMAGENET, CIFAR, SMALL = (
-    sorted(path for pattern in patterns for path in CONFIGS.glob(pattern))
-    for patterns in (['imagenet_*.py'], ['cifar*.py'], ['digits_*.py', 'sizes_*.py']))
+    [path for path in EXPERIMENTS if path.name.startswith(names)]
+    for names in ('imagenet_', 'cifar', ('digits_', 'sizes_')))
 TABLES = paper.read_tables()
 
 
@@ -109,7 +109,7 @@ def test_counts_of_figure_5():
     """Every row with its changes, as suggested by the complexity of scale 2 to 6; nothing else is another model."""
     counts = {}
     for row in TABLES['fig5']['rows'].values():
-        cfg = load_config(CONFIGS / row['config'])
+        cfg = load_config(config_path(row['config']))
         cfg.merge_from_dict(row['changes'])
         counts[row['name']] = round(reproduce.count_parameters(cfg), 2)
     scales, groups, depths = range(2, 7), (12, 18, 24, 30, 36), (47, 74, 101, 128, 155)
@@ -117,11 +117,11 @@ def test_counts_of_figure_5():
         'start': 6.98, **dict(zip([f'scale{scale}' for scale in scales], (11.89, 18.09, 24.30, 30.51, 36.72))),
         **dict(zip([f'cardinality{number}' for number in groups], (13.19, 19.40, 25.61, 31.82, 38.02))),
         **dict(zip([f'depth{depth}' for depth in depths], (11.39, 17.99, 24.60, 31.20, 37.80)))}
-    assert '6.98 M' in header(CONFIGS / 'cifar100_rx29_6c24w.py')
+    assert '6.98 M' in header(config_path('cifar100_rx29_6c24w.py'))
 
 
 def test_digits_start_where_their_header_says():
-    path = CONFIGS / 'digits_rx29_6c4w.py'
+    path = config_path('digits_rx29_6c4w.py')
     assert f'{reproduce.count_parameters(load_config(path)):.2f} M' in header(path)
 
 
@@ -134,7 +134,7 @@ def test_every_row_of_the_tables_has_its_config():
         for row in TABLES[name]['rows'].values():
             numbers = row['paper'][None]
             wanted = ' / '.join(f'{numbers[key]:.2f}' for key in ('top1_err', 'top5_err') if key in numbers)
-            assert f'{wanted} %' in header(CONFIGS / row['config'])
+            assert f'{wanted} %' in header(config_path(row['config']))
 
 
 @each(IMAGENET + CIFAR)
@@ -171,7 +171,7 @@ def test_without_label_smoothing():
     """By the option that the recipe's docstring names, the loss is plain cross-entropy."""
     option = re.search(r'(model\.\S+)=(\S+)', header(CONFIGS / '_base_' / 'imagenet_bs256.py'))
     args = cli.common_arguments('').parse_args(['', '--cfg-options', option[0]])
-    cfg = load_config(CONFIGS / 'imagenet_r2n50_26w4s.py')
+    cfg = load_config(config_path('imagenet_r2n50_26w4s.py'))
     scores, labels = torch.randn(4, 1000), torch.tensor([1, 2, 3, 999])
     smoothed = MODELS.build(cfg.model.head.loss)(scores, labels)
     cfg.merge_from_dict(args.cfg_options)
@@ -184,7 +184,7 @@ def test_without_label_smoothing():
 @pytest.mark.parametrize('name', ['imagenet_r50', 'imagenet_r2n50_26w4s', 'imagenet_r2nx50_8c4w4s'])
 def test_starts_as_the_official_code(name):
     """Kaiming with fan-out, and no residual branch starts at zero, though mmpretrain's ResNet would have it so."""
-    backbone = MODELS.build(load_config(CONFIGS / f'{name}.py').model.backbone)
+    backbone = MODELS.build(load_config(config_path(f'{name}.py')).model.backbone)
     backbone.init_weights()
     assert all((module.weight == 1).all() for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d))
     conv = backbone.layer3[1].conv3
@@ -192,7 +192,7 @@ def test_starts_as_the_official_code(name):
 
 
 def test_299_is_224_with_larger_images():
-    ours, small, inception = (load_config(CONFIGS / f'imagenet_{name}.py').to_dict()
+    ours, small, inception = (load_config(config_path(f'imagenet_{name}.py')).to_dict()
                               for name in ('r2n50_26w4s_299', 'r2n50_26w4s', 'inception_v3'))
     assert {key for key in small if small[key] != ours[key]} <= {
         'model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader', 'test_dataloader'}
@@ -204,7 +204,7 @@ def test_299_is_224_with_larger_images():
 
 
 def test_modern_recipe():
-    cfg = load_config(CONFIGS / 'imagenet_r2n50_v1b.py')
+    cfg = load_config(config_path('imagenet_r2n50_v1b.py'))
     warm_up, cosine = cfg.param_scheduler
     assert (warm_up.type, cosine.type) == ('LinearLR', 'CosineAnnealingLR') and warm_up.end == cosine.begin == 5
     assert cosine.begin + cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 300
@@ -228,7 +228,7 @@ def batch(n, size, classes):
     ('sizes_r2n26', 32),
 ])
 def test_trains_a_step(name, size):
-    cfg = load_config(CONFIGS / f'{name}.py')
+    cfg = load_config(config_path(f'{name}.py'))
     model = build(cfg).train()
     classes = cfg.model.head.get('num_classes', 1000)
     assert classes == dict(imagenet=1000, cifar100=100, cifar10=10, digits=10, sizes=4)[name.partition('_')[0]]
@@ -254,7 +254,7 @@ def test_cifar_recipe(path):
 
 def test_cifar_data_in_the_original_files(tmp_path, monkeypatch):
     """CIFAR-100's files as they are published, but of 8 images: through the dataset and the preprocessor."""
-    cfg = load_config(CONFIGS / 'cifar100_r2nx29_6c24w4s.py')
+    cfg = load_config(config_path('cifar100_r2nx29_6c24w4s.py'))
     folder = tmp_path / 'cifar-100-python'
     folder.mkdir()
     images = np.random.default_rng(0).integers(0, 256, (8, 3072), np.uint8)
@@ -321,7 +321,7 @@ def test_public_weights(config, weights, model, layout, photos, tmp_path, monkey
 
     seen = {}
     monkeypatch.setattr(Runner, 'test', lambda runner: seen.update(runner=runner))
-    config = CONFIGS / f'{config}.py'
+    config = config_path(f'{config}.py')
     cli.test([str(config), SCHEME + weights if weights else str(path), *arguments(photos, tmp_path)])
     runner = seen['runner']
     [data] = list(runner.test_loop.dataloader)
@@ -342,7 +342,7 @@ def arguments(root, work_dir, *options):
             *options]
 
 
-R2N50 = str(CONFIGS / 'imagenet_r2n50_26w4s.py')
+R2N50 = str(config_path('imagenet_r2n50_26w4s.py'))
 
 
 def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
@@ -352,7 +352,7 @@ def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
     path = tmp_path / 'other.pth'
     torch.save(state, path)
     fast = arguments(photos, tmp_path)
-    other = str(CONFIGS / 'imagenet_r2n50_14w8s.py')
+    other = str(config_path('imagenet_r2n50_14w8s.py'))
     expect_failure(capsys, cli.test, [other, str(path), *fast],
                    '(?s)other.pth.*imagenet_r2n50_14w8s.py.*does not fit Res2Net-50 14w8s.*of another shape')
     expect_failure(capsys, cli.test, [R2N50, str(path), *fast, 'model.head.num_classes=10'],
@@ -435,7 +435,7 @@ def test_digits(tmp_path):
         assert path.parent.name == str(digits.target[int(path.stem)])
         assert np.array_equal(np.rint(picture / 255 * 16), digits.images[int(path.stem)])
     assert len(list(tmp_path.glob('val/*/*.png'))) == 599
-    cfg = load_config(CONFIGS / 'digits_r2n26.py')
+    cfg = load_config(config_path('digits_r2n26.py'))
     cli.move_data_root(cfg, str(tmp_path))
     sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
     assert sample['inputs'].shape == (3, 32, 32) and sample['data_samples'].gt_label == 0

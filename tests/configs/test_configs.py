@@ -1,17 +1,19 @@
 """Every config: short, headed by its command, and it builds a model that trains a step."""
 import ast
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from helpers import CONFIGS, randomise, relative_error
+from helpers import CONFIGS, EXPERIMENTS, LEAVES, ROOT, config_path, randomise, relative_error
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
+from res2net_mm.reproduction import tables as paper
 
-LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if path.parent.name != '_base_')
-EXPERIMENTS = [path for path in LEAVES if path.parent == CONFIGS and not path.name.startswith('demo_')]
 OURS = [path for path in EXPERIMENTS if '_r2n' in path.name]
 EXAMPLES = ['upernet_r2n50_ade20k.py']  # straight on a toolbox's config: no twin, no hook
 NO_TWIN = [*EXAMPLES, 'imagenet_r2n50_26w4s_299.py']  # the paper compares this one with InceptionV3
@@ -27,6 +29,10 @@ MMDETS_TWINS = {  # mmdet's own recipes
     'cascade_mask_rcnn_r2n101_v1b_coco.py': 'mmdet::cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py',
     'htc_r2n101_v1b_coco.py': 'mmdet::htc/htc_r101_fpn_20e_coco.py',
 }
+HEADLINES = ['top1_err', 'voc_map', 'miou', 'mask_ap']  # of a row of the paper: what a README has of it
+FRONT_DOORS = ['deeplabv3plus_r2n50_voc12aug.py', 'faster_rcnn_r2n50_coco.py', 'mask_rcnn_r2n50_coco.py',
+               'simplebaseline_r2n50_coco.py']
+METAFILES = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
 # What makes a backbone another one of the same kind.
 VARIANT = {'type', 'init_cfg', 'arch', 'scales', 'base_width', 'groups'}
 FAMILIES = ['faster_rcnn_r2n50', 'faster_rcnn_c4_r2n50_voc07', 'mask_rcnn_r2n50_14w8s', 'demo_faster_rcnn']
@@ -48,10 +54,55 @@ def test_is_short(path):
     assert len(path.read_text().splitlines()) <= 15
 
 
+def test_names_are_unique():
+    """So that a name alone finds a config, here and with mim, which searches the whole package."""
+    names = Counter(path.name for folder in (CONFIGS, ROOT / 'res2net_mm') for path in folder.rglob('*.py')
+                    if path.name != '__init__.py' and '.mim' not in path.parts)
+    assert [name for path in CONFIGS.rglob('*.py') for name in [path.name] if names[name] > 1] == []
+
+
+def test_front_doors_lie_on_top():
+    assert sorted(path.name for path in CONFIGS.glob('*.py')) == FRONT_DOORS
+
+
+@pytest.mark.slow  # plain mmengine reads all metafiles of a toolbox for each of its bases
+@pytest.mark.parametrize('path', LEAVES, ids=name)
+def test_plain_mmengine_reads_the_same(path):
+    plain, ours = Config.fromfile(path), load_config(path)
+    assert ours.to_dict() == plain.to_dict()
+    assert (ours.text, ours.filename, type(ours)) == (plain.text, plain.filename, Config)
+
+
 def test_the_model_index_lists_every_experiment():
-    index = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())
-    assert sorted(model['Config'] for model in index['Models']) == [f'configs/{path.name}' for path in EXPERIMENTS]
-    assert {model['In Collection'] for model in index['Models']} <= {row['Name'] for row in index['Collections']}
+    index = [yaml.safe_load((ROOT / path).read_text()) for path in METAFILES]
+    models = [model for metafile in index for model in metafile['Models']]
+    assert sorted(model['Config'] for model in models) == sorted(f'configs/{name(path)}' for path in EXPERIMENTS)
+    assert all(model['Name'] == Path(model['Config']).stem for model in models)
+    for metafile in index:
+        collections = {row['Name'] for row in metafile['Collections']}
+        assert {model['In Collection'] for model in metafile['Models']} == collections
+        assert all((ROOT / row['README']).is_file() for row in metafile['Collections'])
+
+
+@pytest.mark.parametrize('metafile', METAFILES)
+def test_the_readme_of_a_folder_has_a_row_for_each_config(metafile):
+    folder = (ROOT / metafile).parent
+    rows = re.findall(r'(?m)^\| \[(\S+)\]\((\S+)\) \|.*\|$', (folder / 'README.md').read_text())
+    listed = {(folder / link).resolve() for _, link in rows}
+    models = yaml.safe_load((ROOT / metafile).read_text())['Models']
+    assert listed == {ROOT / model['Config'] for model in models} | set(folder.glob('*.py'))
+    assert all(name == Path(link).name for name, link in rows) and len(rows) == len(listed)
+
+
+def test_the_folders_readmes_have_the_papers_numbers():
+    pages = ' '.join(path.read_text() for path in CONFIGS.glob('*/README.md'))
+    for table in paper.read_tables().values():
+        for row in table['rows'].values():
+            metric = next((metric for metric in HEADLINES if metric in row['paper'].get(None, {})), None)
+            if row['config'] and metric and not row['changes']:
+                number = row['paper'][None][metric]
+                shown = re.search(rf'\[{row["config"]}\].*', pages)[0]
+                assert re.search(rf' {number:.1f}[ ,|]| {number:.2f} ', shown), shown
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=name)
@@ -100,7 +151,7 @@ def twin(path):
         return MMDETS_TWINS[path.name]
     renamed = re.sub(r'_r2n(\d+)(_\d+w\d+s)?', r'_r\1', path.name).replace('_v1b', '_v1d')
     renamed = re.sub(r'_r2nx29_\d+c\d+w\d+s', '_rx29_8c64w', renamed)
-    return str(CONFIGS / TWINS.get(path.name, renamed))
+    return str(config_path(TWINS.get(path.name, renamed)))
 
 
 def without_scopes(value):
@@ -141,7 +192,7 @@ def test_takes_mmdets_published_detectors(path):
 def test_published_detector_function():
     pytest.importorskip('mmdet')
     init_default_scope('mmdet')
-    path = CONFIGS / 'cascade_rcnn_r2n101_v1b_coco.py'
+    path = config_path('cascade_rcnn_r2n101_v1b_coco.py')
     ours = load_config(path).model
     theirs = load_config('mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py').model
     theirs, ours = (randomise(MODELS.build(dict(cfg.backbone, init_cfg=None))) for cfg in (theirs, ours))
@@ -152,39 +203,9 @@ def test_published_detector_function():
         assert relative_error(our, their) < 1e-5
 
 
-@pytest.mark.parametrize('base, scope', [
-    ('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'mmdet'),
-    ('mmseg::_base_/models/deeplabv3plus_r50-d8.py', 'mmseg'),
-    ('mmpose::_base_/default_runtime.py', 'mmpose'),
-    ('mmpretrain::_base_/models/resnet50.py', 'mmpretrain'),
-    ('res2net_mm::faster_rcnn_r2n50_coco.py', None),
-])
-def test_bases_of_every_package(base, scope, tmp_path):
-    pytest.importorskip(base.partition('::')[0])
-    mine = tmp_path / 'mine.py'
-    mine.write_text(f"_base_ = '{base}'\nmodel = dict(added=1)\n")
-    cfg = load_config(mine)
-    assert cfg.model.added == 1 and len(cfg.model) + len(cfg) > 2  # something came from the base
-    if scope:
-        assert '_scope_' in str(cfg) or 'default_scope' in cfg
-    else:
-        assert cfg.model.backbone.type == 'res2net_mm.Res2Net' and cfg.default_scope == 'mmdet'
-
-
 @pytest.mark.parametrize('toolbox', ['mmdet', 'mmseg', 'mmpose', 'mmpretrain'])
 def test_builds_in_every_toolbox_without_custom_imports(toolbox):
     registry = pytest.importorskip(f'{toolbox}.registry')
     init_default_scope(toolbox)
     built = registry.MODELS.build(dict(type='res2net_mm.Res2Net', depth=26, base_channels=16))
     assert type(built).__module__ == 'res2net_mm.models.backbones.res2net'
-
-
-@pytest.mark.parametrize('base, message', [
-    ('res2net_mm::faster_rcnn_r2n_coco.py', 'did you mean faster_rcnn_r2n50_coco.py'),
-    ('nosuchpackage::a.py', "'nosuchpackage' is not installed"),
-])
-def test_unknown_base(base, message, tmp_path):
-    mine = tmp_path / 'mine.py'
-    mine.write_text(f"_base_ = '{base}'\n")
-    with pytest.raises((FileNotFoundError, ModuleNotFoundError), match=message):
-        load_config(mine)

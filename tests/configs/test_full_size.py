@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import CONFIGS, TOOLS
+from helpers import EXPERIMENTS, TOOLS
 
 from res2net_mm import load_config
 
 DATA = os.environ.get('RES2NET_MM_FULL_SIZE')
-OTHERS = ('demo_', 'upernet_', 'imagenet_', 'cifar', 'digits_', 'sizes_')  # on other data
-LEAVES = sorted(path for path in CONFIGS.glob('*.py') if not path.name.startswith(OTHERS))
+OTHERS = ('upernet_', 'imagenet_', 'cifar', 'digits_', 'sizes_')  # on other data
+LEAVES = [path for path in EXPERIMENTS if not path.name.startswith(OTHERS)]
 
 pytestmark = pytest.mark.skipif(not DATA, reason='RES2NET_MM_FULL_SIZE names no folder of photos')
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS
+from helpers import CONFIGS, EXPERIMENTS, config_path
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 
@@ -15,8 +15,8 @@ from res2net_mm.cli import main as cli
 from res2net_mm.datasets.transforms import ClippedBBoxTransform
 
 pytest.importorskip('mmpose')
-LEAVES = sorted(CONFIGS.glob('simplebaseline_*.py'))
-OVERFIT = CONFIGS / 'overfit' / 'simplebaseline_r2n50.py'
+LEAVES = [path for path in EXPERIMENTS if path.name.startswith('simplebaseline_')]
+OVERFIT = config_path('simplebaseline_r2n50.py')
 
 
 def shrink_pose(cfg, width=32, height=64):
@@ -58,7 +58,7 @@ def plain(settings):
     return {key: value for key, value in settings.items() if key != '_scope_'}
 
 
-@pytest.mark.parametrize('path', [CONFIGS / 'simplebaseline_r2n50_coco.py', OVERFIT], ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [config_path('simplebaseline_r2n50_coco.py'), OVERFIT], ids=lambda path: path.stem)
 def test_trains_and_predicts(path):
     cfg = shrink_pose(load_config(path))
     assert cfg.train_dataloader.batch_size and f'configs/{path.relative_to(CONFIGS)}' in ast.get_docstring(
@@ -77,7 +77,7 @@ def test_trains_and_predicts(path):
 
 
 def test_the_recipe_is_the_official_one():
-    cfg = load_config(CONFIGS / 'simplebaseline_r50_coco.py')
+    cfg = load_config(config_path('simplebaseline_r50_coco.py'))
     assert plain(cfg.optim_wrapper.optimizer) == dict(type='Adam', lr=1e-3)
     assert cfg.train_dataloader.batch_size * 4 == cfg.auto_scale_lr.base_batch_size == 128
     assert cfg.train_cfg.max_epochs == 140
@@ -112,7 +112,7 @@ def test_sizes_agree_everywhere(path):
     ('r2n50', 'r50'), ('r2n101', 'r101'), ('r2n50_v1b', 'r50_v1d'), ('r2n50_384x288', 'r50_384x288'),
     ('r2n101_384x288', 'r101_384x288')])
 def test_twins_differ_in_the_backbone_alone(ours, twin):
-    ours, twin = (load_config(CONFIGS / f'simplebaseline_{name}_coco.py').to_dict() for name in (ours, twin))
+    ours, twin = (load_config(config_path(f'simplebaseline_{name}_coco.py')).to_dict() for name in (ours, twin))
     backbones = [cfg['model'].pop('backbone') for cfg in (ours, twin)]
     ours.pop('checkpoint', None)  # a variable of the file
     assert ours == twin
@@ -123,7 +123,7 @@ def test_twins_differ_in_the_backbone_alone(ours, twin):
 
 def test_weights_of_the_v1d_twin_arrive(monkeypatch):
     """mmengine takes 'backbone.' off the keys of mmcls:// weights itself; a prefix would find nothing."""
-    cfg = load_config(CONFIGS / 'simplebaseline_r50_v1d_coco.py')
+    cfg = load_config(config_path('simplebaseline_r50_v1d_coco.py'))
     init_default_scope('mmpose')
     model = MODELS.build(cfg.model.backbone)
     source = {key: torch.full_like(value, 0.5) for key, value in model.state_dict().items()}
@@ -220,7 +220,7 @@ def persons(tmp_path_factory):
 def trained(persons, tmp_path_factory):
     """A tiny model of the recipe, trained for an iteration: its config and its checkpoint."""
     folder = tmp_path_factory.mktemp('run')
-    cfg = shrink_pose(load_config(CONFIGS / 'simplebaseline_r2n50_coco.py'))
+    cfg = shrink_pose(load_config(config_path('simplebaseline_r2n50_coco.py')))
     cfg.model.backbone.update(depth=26, base_channels=8, init_cfg=None)
     cfg.model.head.update(in_channels=256, deconv_out_channels=(8, 8, 8))
     cfg.train_cfg = dict(by_epoch=True, max_epochs=1, val_interval=1)
@@ -250,7 +250,7 @@ def read(config, setting, *options):
 
 
 def test_setting_follows_the_data_root_and_precedes_options():
-    config = CONFIGS / 'simplebaseline_r2n50_coco.py'
+    config = config_path('simplebaseline_r2n50_coco.py')
     cfg = read(config, 'detected_boxes', '--data-root', '/elsewhere')
     assert cfg.test_dataloader.dataset.bbox_file == (
         '/elsewhere/person_detection_results/COCO_val2017_detections_AP_H_56_person.json')
@@ -268,7 +268,7 @@ def test_setting_follows_the_data_root_and_precedes_options():
 def test_unknown_setting(config, message):
     pytest.importorskip('mmdet')
     with pytest.raises(SystemExit, match=message):
-        cli.test([str(CONFIGS / config), 'nosuch.pth', '--setting', 'boxes'])
+        cli.test([str(config_path(config)), 'nosuch.pth', '--setting', 'boxes'])
 
 
 def test_missing_detections_are_named(persons, trained, tmp_path):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS, ROOT, TOOLS, randomise, relative_error
+from helpers import EXPERIMENTS, ROOT, TOOLS, config_path, randomise, relative_error
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, init_default_scope
 from mmengine.structures import PixelData
@@ -28,9 +28,9 @@ from res2net_mm.reproduction import tables as paper
 
 structures = pytest.importorskip('mmseg.structures')
 pysodmetrics = pytest.importorskip('py_sod_metrics')
-CONFIG = CONFIGS / 'dss_r2n50_msrab.py'
-OVERFIT = CONFIGS / 'overfit' / 'dss_r2n50.py'
-LEAVES = sorted(CONFIGS.glob('dss_*.py'))
+CONFIG = config_path('dss_r2n50_msrab.py')
+OVERFIT = config_path('dss_r2n50.py')
+LEAVES = [path for path in EXPERIMENTS if path.name.startswith('dss_')]
 SOD = os.environ.get('RES2NET_MM_SOD')
 SMALL = {  # a model for tests, in place of 50 or 101 layers
     'model.backbone.depth': 26,
@@ -644,7 +644,7 @@ def test_the_twin_takes_torchvisions_weights():
     """So the two stand on equal weights: our ResNet with its stem feature computes what torchvision's does."""
     torchvision = pytest.importorskip('torchvision')
     theirs = randomise(torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True])).eval()
-    cfg = load_config(CONFIGS / 'dss_r50_msrab.py').model.backbone
+    cfg = load_config(config_path('dss_r50_msrab.py')).model.backbone
     cfg.init_cfg = None
     ours = MODELS.build(cfg).eval()
     ours.load_state_dict(theirs.state_dict())

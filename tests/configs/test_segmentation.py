@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS, randomise, relative_error
+from helpers import EXPERIMENTS, config_path, randomise, relative_error
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
 from PIL import Image
@@ -14,7 +14,7 @@ from res2net_mm.cli import main as cli
 
 structures = pytest.importorskip('mmseg.structures')
 datasets = pytest.importorskip('mmseg.datasets')
-LEAVES = sorted(CONFIGS.glob('deeplabv3plus_*.py'))
+LEAVES = [path for path in EXPERIMENTS if path.name.startswith('deeplabv3plus_')]
 SMALL = {  # a model for tests, in place of any ResNet's or Res2Net's 50 or 101 layers
     'model.backbone.base_channels': 8,
     'model.backbone.init_cfg': None,
@@ -80,12 +80,12 @@ def test_recipe(path):
 
 
 def test_overfitting_is_judged_on_its_own_photos():
-    cfg = load_config(CONFIGS / 'overfit' / 'deeplabv3plus_r2n50.py')
+    cfg = load_config(config_path('deeplabv3plus_r2n50.py'))
     train, *tests = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test'))
     for test in tests:
         assert {key for key in test if test[key] != train[key]} == {'pipeline'} and test.keys() == train.keys()
     assert cfg.model.backbone.init_cfg is None and len(train.indices) == cfg.train_dataloader.batch_size
-    paper = load_config(CONFIGS / 'deeplabv3plus_r2n50_26w4s_voc12aug.py').model
+    paper = load_config(config_path('deeplabv3plus_r2n50_voc12aug.py')).model
     assert {key for key in paper if paper[key] != cfg.model[key]} == {'backbone', 'decode_head', 'data_preprocessor'}
 
 
@@ -136,7 +136,7 @@ def test_data(voc):
 
 @pytest.mark.parametrize('name', ['r50', 'r2n50_26w4s', 'r2n50_v1b', 'os8_r2n50_26w4s'])
 def test_learns_and_predicts_at_any_size(name):
-    cfg = small(CONFIGS / f'deeplabv3plus_{name}_voc12aug.py', (65, 65))
+    cfg = small(config_path(f'deeplabv3plus_{name}_voc12aug.py'), (65, 65))
     model = MODELS.build(cfg.model).train()
     model.init_weights()
     batch = model.data_preprocessor(seg_batch([(65, 65), (65, 49)], 21), training=True)
@@ -174,7 +174,7 @@ def test_padding_of_a_test_photo_is_the_mean():
 
 def test_v1d_twin_takes_the_weights_of_mmpretrain(tmp_path):
     mmpretrain = pytest.importorskip('mmpretrain.models')
-    cfg = load_config(CONFIGS / 'deeplabv3plus_r50_v1d_voc12aug.py').model.backbone
+    cfg = load_config(config_path('deeplabv3plus_r50_v1d_voc12aug.py')).model.backbone
     theirs = randomise(mmpretrain.ResNetV1d(
         depth=50, base_channels=8, strides=cfg.strides, dilations=cfg.dilations, out_indices=(0, 1, 2, 3)))
     theirs.eval()
@@ -202,7 +202,7 @@ def test_sync_bn_is_left_out_on_the_cpu(voc, tmp_path, monkeypatch, capsys):
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.2.scale'] = '(75,75)'
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.3.crop_size'] = '(65,65)'
     try:
-        cli.train([str(CONFIGS / 'deeplabv3plus_r2n50_26w4s_voc12aug.py'), '--launcher', 'pytorch',
+        cli.train([str(config_path('deeplabv3plus_r2n50_voc12aug.py')), '--launcher', 'pytorch',
                    '--device', 'cpu', '--data-root', str(voc), '--work-dir', str(tmp_path),
                    '--cfg-options', *(f'{key}={value}' for key, value in options.items())])
     finally:

@@ -11,13 +11,13 @@ from res2net_mm.cli import main as cli
 
 
 def test_amp_in_a_config(monkeypatch):
-    cfg = load_config('res2net_mm::mask_rcnn_r2n50_26w4s_coco.py')
+    cfg = load_config('res2net_mm::mask_rcnn_r2n50_coco.py')
     monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
     cli.use_mixed_precision(cfg, 'float16')
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == (
         'AmpOptimWrapper', 'float16', 'dynamic')
 
-    cfg = load_config('res2net_mm::mask_rcnn_r2n50_26w4s_coco.py')
+    cfg = load_config('res2net_mm::mask_rcnn_r2n50_coco.py')
     cli.use_mixed_precision(cfg, 'bfloat16')
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert [hook.type for hook in cfg.custom_hooks] == ['res2net_mm.StopAtInvalidLoss', 'res2net_mm.BFloat16Features']

@@ -1,0 +1,11 @@
+"""SimpleBaseline, ResNet-101, COCO keypoints, 384x288: the twin of simplebaseline_r2n101_384x288_coco.py.
+
+    tools/dist_train.sh configs/pose/simplebaseline_r101_384x288_coco.py 4     # or, on one GPU or CPU:
+    python tools/train.py configs/pose/simplebaseline_r101_384x288_coco.py --auto-scale-lr
+    python tools/test.py configs/pose/simplebaseline_r101_384x288_coco.py CHECKPOINT --setting gt_boxes
+
+The paper has 256x192 only (Table 10). SimpleBaseline's own repository has AP 73.6 on detected boxes.
+"""
+_base_ = './simplebaseline_r50_384x288_coco.py'
+
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
