@@ -98,7 +98,7 @@ setup(
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
         'analysis': ANALYSIS,
-        'dev': ['pytest', 'ruff', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil',
+        'dev': ['pytest', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil',
                 'scikit-learn'],  # its digits are the data of tools/evidence.py
     },
     classifiers=[
