@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -49,6 +49,7 @@ def test(args: Namespace) -> None:
     choose_device(args.device)
     cfg = read_config(args, args.setting)
 
+    table = paper_table(cfg)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     check_data(cfg, ('test', ))
@@ -67,7 +68,34 @@ def test(args: Namespace) -> None:
         raise UserError(f"checkpoint '{args.checkpoint}' for {args.config}: {error}") from error
     if args.accelerate:
         accelerate_model(runner, args.accelerate)
-    runner.test()
+    metrics = runner.test()
+    if table:
+        print_beside_paper(table, metrics)
+
+
+def paper_table(cfg: Config) -> Any:
+    """The table of the paper that a config names as its ``paper_table``, or None.
+
+    Raises:
+        UserError: If the paper has no such table.
+    """
+    name = cfg.get('paper_table')
+    if not name:
+        return None
+    from ..reproduction.tables import read_tables
+    tables = read_tables()
+    if name not in tables:
+        raise UserError(f'paper_table={name!r} must be one of {", ".join(tables)}')
+    return tables[name]
+
+
+def print_beside_paper(table: Any, metrics: Mapping[str, float]) -> None:
+    """Print what was measured beside the numbers of a table; of several processes only the first prints."""
+    from mmengine.dist import is_main_process
+
+    from ..reproduction.tables import print_settings
+    if is_main_process():
+        print_settings(table, metrics)
 
 
 def draw_predictions(cfg: Config, args: Namespace) -> None:
