@@ -30,7 +30,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ..checkpoints.loading import CLASSIFIER, find_prefix, unwrap
-from ..cli.main import device_argument, run_tool
+from ..cli.arguments import device_argument
+from ..cli.command import run_tool
 from ..models.backbones.base import DEFAULT_INIT
 from ..models.names import build_preset
 from ..utils.images import find_images, read_image

@@ -6,7 +6,8 @@ import numpy as np
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
-from ..cli.main import device_argument, models_arguments, run_tool
+from ..cli.arguments import device_argument, models_arguments
+from ..cli.command import run_tool
 from ..datasets.checks import leaves, size_defect
 from ..datasets.saliency_folders import find_pairs, read_mask
 from ..utils.images import read_image

@@ -5,7 +5,7 @@ from statistics import median
 
 import torch
 
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..models.complexity import count, traffic
 from ..models.names import find_preset
 from ..reproduction import tables as paper

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..models.complexity import classifier, count
 from ..models.names import find_preset
 from ..utils.text import markdown_table

@@ -21,7 +21,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from ..acceleration.backends import BACKENDS, accelerate
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..engine.hooks import BFloat16Features
 from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 from ..utils.config import load_config

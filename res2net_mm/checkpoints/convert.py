@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..cli.main import fail
+from ..cli.command import fail
 from . import loading as names
 from .files import SUFFIXES, read_checkpoint, write_checkpoint
 from .loading import find_prefix, is_conv, recognise, rename, unwrap

@@ -13,7 +13,7 @@ from statistics import mean, stdev
 import cv2
 import numpy as np
 
-from ..cli.main import device_argument
+from ..cli.arguments import device_argument
 from ..datasets.shapes import CLASSES, describe, draw_background, draw_mask, write_annotations
 from ..utils.config import load_config, packaged_configs
 from . import runs as reproduce

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cli.main import device_argument, models_arguments, run_tool
+from ...cli.arguments import device_argument, models_arguments
+from ...cli.command import run_tool
 from ...utils.images import find_images
 from ...utils.text import number_duplicates
 from .coverage import draw_coverage, measure_photo, print_coverage, read_boxes, summarise
