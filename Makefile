@@ -12,7 +12,7 @@ ready := $(VENV)/.ready
 
 .PHONY: demo test test-fast env lint lock wheelhouse clean
 demo: $(ready)
-	$(VENV)/bin/python tools/demo.py $(if $(DATA),--data "$(DATA)")
+	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
 test: $(ready)
 	$(VENV)/bin/python -m pytest
@@ -22,8 +22,8 @@ test-fast: $(ready)
 
 env: $(ready)
 
-$(ready): requirements/lock.txt setup.py tools/setup_env.sh
-	tools/setup_env.sh "$(VENV)" "$(PYTHON)"
+$(ready): requirements/lock.txt setup.py tools/dev/setup_env.sh
+	tools/dev/setup_env.sh "$(VENV)" "$(PYTHON)"
 	touch $@
 
 lint: $(ready)

@@ -43,7 +43,7 @@ def wheel(tmp_path_factory):
 
 def test_wheel_carries_configs_tools_and_index(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in [*CONFIGS.rglob('*.*'), *(ROOT / 'tools').glob('*.*'), ROOT / 'model-index.yml']:
+    for path in [*CONFIGS.rglob('*.*'), *(ROOT / 'tools').rglob('*.*'), ROOT / 'model-index.yml']:
         if '__pycache__' not in str(path):
             assert f'res2net_mm/.mim/{path.relative_to(ROOT)}' in names
     assert 'res2net_mm/reproduction/tables.yml' in names

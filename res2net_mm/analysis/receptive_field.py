@@ -276,7 +276,7 @@ def numbers(fields):
 
 
 def main(argv=None):
-    """Measure receptive fields: the command ``tools/receptive_field.py``."""
+    """Measure receptive fields: the command ``tools/analysis_tools/receptive_field.py``."""
     parser = argparse.ArgumentParser(
         description="Measure and draw the effective receptive fields of the splits of Res2Net's blocks.")
     parser.add_argument('archs', nargs='*', metavar='ARCH',

@@ -79,7 +79,7 @@ def draw_sheet(rows, names, path):
 
 
 def main(argv=None):
-    """Draw a sheet: the command ``tools/saliency_sheet.py``."""
+    """Draw a sheet: the command ``tools/visualization/saliency_sheet.py``."""
     parser = argparse.ArgumentParser(description='Draw photos, their truth, and the saliency maps of models.')
     models_arguments(parser, 'checkpoint of the whole model')
     parser.add_argument('--data-root', required=True, metavar='DIR', help='the folder of the saliency sets')

@@ -1,4 +1,4 @@
-"""What ``tools/benchmark.py`` does: parameters, multiply-adds, running times and memory of models, side by side."""
+"""What ``benchmark.py`` does: parameters, multiply-adds, running times and memory of models, side by side."""
 import argparse
 import json
 from statistics import median
@@ -18,7 +18,7 @@ TRAINING_COST = 3  # a step computes as much as three forward passes: one, and t
 
 
 def main(argv=None):
-    """Time models side by side: the command ``tools/benchmark.py``."""
+    """Time models side by side: the command ``tools/analysis_tools/benchmark.py``."""
     parser = argparse.ArgumentParser(
         description="Compare parameters, multiply-adds, running times and memory of models, and with the paper's "
                     'Table 3.')

@@ -116,7 +116,7 @@ def run_benchmark(part, args, log):
         settings = TRIALS[tool].split()
     elif '--dtype' not in settings:
         settings += ['--dtype', 'bfloat16', '--channels-last']
-    path = packaged_configs().parent / 'tools' / tool
+    path = packaged_configs().parent / 'tools' / 'analysis_tools' / tool
     return outcome(*run([str(path), *settings, '--device', args.device, '--out', str(args.out / part)], log))
 
 

@@ -1,7 +1,7 @@
 """``make demo``: train a small Res2Net Faster R-CNN, evaluate it, and draw what it detects.
 
-    tools/demo.py                           on shapes that it makes, nothing is downloaded
-    tools/demo.py --data path/to/coco       on a folder in COCO 2017's layout
+    tools/dev/demo.py                           on shapes that it makes, nothing is downloaded
+    tools/dev/demo.py --data path/to/coco       on a folder in COCO 2017's layout
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .command import run_command
 from .test import main as run_test
 from .train import main as run_training
 
-CONFIG = '''"""Written by tools/demo.py: the demo's config with the classes of one dataset."""
+CONFIG = '''"""Written by tools/dev/demo.py: the demo's config with the classes of one dataset."""
 _base_ = 'res2net_mm::demo_faster_rcnn_r2n26_shapes.py'
 
 classes = {classes}

@@ -515,7 +515,7 @@ def test_data_only(tmp_path, monkeypatch):
 
 
 def test_one_run_for_real(tmp_path, monkeypatch):
-    """Train and test a config on a few images, as tools/evidence.py has it done; then the report without training."""
+    """Train and test a config on a few images, as evidence.py has it done; then the report without training."""
     monkeypatch.setitem(evidence.DATA, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
     monkeypatch.setitem(evidence.DATA, 'sizes', lambda root: evidence.write_sizes(root, 8, 4))
     ran = []
@@ -550,5 +550,5 @@ def test_one_run_for_real(tmp_path, monkeypatch):
 
 
 def test_help():
-    shown = subprocess.run([sys.executable, TOOLS / 'evidence.py', '--help'], capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, TOOLS / 'misc/evidence.py', '--help'], capture_output=True, text=True)
     assert shown.returncode == 0 and '--seeds N' in shown.stdout
