@@ -43,15 +43,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_demo(args: Namespace) -> None:
-    """Train, evaluate and draw as the arguments say; what cannot be used ends the process with a message."""
+    """Train, evaluate and draw as the arguments say.
+
+    Raises:
+        UserError: If ``--data`` is no folder in COCO 2017's layout.
+    """
     started = time.time()
     data = args.data or args.out / 'shapes'
     if args.data is None:
         print(f'Making shapes in {data}')
         write_shapes(data)
+    classes = class_names(data)
     args.out.mkdir(parents=True, exist_ok=True)
     config = args.out / 'config.py'
-    config.write_text(CONFIG.format(classes=class_names(data)))
+    config.write_text(CONFIG.format(classes=classes))
     run = args.out / 'run'
     options = ['--data-root', str(data), '--work-dir', str(run)]
     if args.iterations:
