@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers import LEAVES
 
 from res2net_mm import doctor
+from res2net_mm.cli.doctor import main as run_doctor
 from res2net_mm.datasets.shapes import write_shapes
 
 ROOT = Path(__file__).parents[1]
@@ -164,12 +166,12 @@ def shadow(folder, monkeypatch, **modules):
 def test_doctor_names_what_is_broken_and_the_mend(tmp_path, monkeypatch, capsys):
     shadow(tmp_path, monkeypatch,
            xtcocotools='raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")')
-    rows = [check for check in doctor.checks() if check.name in ('torch', 'numpy', 'opencv', 'mmengine', 'mmcv',
-                                                                 'mmpretrain', 'xtcocotools', 'mmpose')]
+    real = ('torch', 'numpy', 'opencv', 'mmengine', 'mmcv', 'mmpretrain', 'xtcocotools', 'mmpose')
+    rows = [check for check in doctor.all_checks() if check.name in real]
     healthy = {'mmcv._ext', 'mmdet', 'mmseg', 'torchvision', 'pysodmetrics', 'onnx', 'onnxruntime', 'CUDA'}
-    monkeypatch.setattr(doctor, 'checks', lambda: rows + [
+    monkeypatch.setattr(doctor, 'all_checks', lambda: rows + [
         doctor.Check(name, 'sys', 'print("fine")', '') for name in sorted(healthy)])
-    assert doctor.main() == 1
+    assert run_doctor() == 1
     said = capsys.readouterr().out
     assert 'xtcocotools   FAILED  ValueError: numpy.dtype size changed' in said
     assert '--no-binary xtcocotools xtcocotools==' in said
@@ -178,14 +180,14 @@ def test_doctor_names_what_is_broken_and_the_mend(tmp_path, monkeypatch, capsys)
 
 def test_doctor_on_absent_toolboxes(monkeypatch, capsys):
     names = {'torch', 'numpy', 'opencv', 'mmengine', 'mmcv'}
-    absent = [check._replace(module='no_such_module') for check in doctor.checks() if check.name not in names]
+    absent = [replace(check, module='no_such_module') for check in doctor.all_checks() if check.name not in names]
     present = [doctor.Check(name, 'sys', 'print("fine")', '') for name in sorted(names)]
-    monkeypatch.setattr(doctor, 'checks', lambda: present + absent)
-    assert doctor.main() == 0
+    monkeypatch.setattr(doctor, 'all_checks', lambda: present + absent)
+    assert run_doctor() == 0
     said = capsys.readouterr().out
     assert said.count('not installed') == len(absent) and "pip install 'res2net_mm[det]' adds it" in said
 
-    monkeypatch.setattr(doctor, 'checks', lambda: [
+    monkeypatch.setattr(doctor, 'all_checks', lambda: [
         doctor.Check(c.name, 'no_such_module', '', 'get it', required=c.name == 'torch') for c in present + absent])
-    assert doctor.main() == 1
+    assert run_doctor() == 1
     assert 'torch         FAILED  not installed' in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits: 1797 images of 8 x 8 pixels, 1198 to train and 599 to test, enlarged to 32 x 32.
 
-    python tools/evidence.py
+    python tools/misc/evidence.py
 
 The paper has no such experiment. Images are moved by up to half a pixel of theirs, and not flipped.
 """

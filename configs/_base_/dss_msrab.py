@@ -8,7 +8,7 @@ which the weights were trained with. mmengine counts an iteration per batch, not
 iterations are ten times as large, and base_batch_size counts the images of one iteration.
 
 The data lie as res2net_mm/datasets/saliency_folders.py says, with the lists train.txt and val.txt (2500 and 500 names)
-in MSRA-B's folder; tools/saliency_data.py checks them. HKU-IS is taken whole: for a part of it set
+in MSRA-B's folder; tools/misc/saliency_data.py checks them. HKU-IS is taken whole: for a part of it set
 test_dataloader.dataset.sets="['HKU-IS:test.txt']".
 """
 _base_ = './mmseg_runtime.py'

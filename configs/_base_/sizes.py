@@ -1,6 +1,6 @@
 """One shape in an image of 64 x 64 pixels, of any size between 5 and 40 pixels: which of four shapes is it?
 
-    python tools/evidence.py
+    python tools/misc/evidence.py
 
 The paper has no such experiment. The images are generated (res2net_mm/reproduction/evidence.py): 2400 to train, 2000 to
 test.

@@ -1,6 +1,6 @@
 """Small images, a small net and a short schedule: what the experiments without ImageNet share.
 
-    python tools/evidence.py
+    python tools/misc/evidence.py
 
 The paper has no such experiment. AdamW with a cosine schedule, batch 64, from random weights; digits.py and sizes.py
 beside this file add the data, configs/small/*.py the backbone.

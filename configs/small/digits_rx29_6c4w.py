@@ -1,6 +1,6 @@
 """scikit-learn's digits, ResNeXt-29 6c4w: where a miniature of the paper's Figure 5 starts.
 
-    python tools/evidence.py --data-only                                       makes the data
+    python tools/misc/evidence.py --data-only                                       makes the data
     python tools/reproduce.py digits_dimensions --tables res2net_mm/evidence.yml
     python tools/train.py configs/small/digits_rx29_6c4w.py
 

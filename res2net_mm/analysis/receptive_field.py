@@ -30,7 +30,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ..checkpoints.loading import CLASSIFIER, find_prefix, unwrap
-from ..cli.main import device_argument, run_tool
+from ..cli.arguments import device_argument
+from ..cli.command import run_tool
 from ..models.backbones.base import DEFAULT_INIT
 from ..models.names import build_preset
 from ..utils.images import find_images, read_image
@@ -275,7 +276,7 @@ def numbers(fields):
 
 
 def main(argv=None):
-    """Measure receptive fields: the command ``tools/receptive_field.py``."""
+    """Measure receptive fields: the command ``tools/analysis_tools/receptive_field.py``."""
     parser = argparse.ArgumentParser(
         description="Measure and draw the effective receptive fields of the splits of Res2Net's blocks.")
     parser.add_argument('archs', nargs='*', metavar='ARCH',

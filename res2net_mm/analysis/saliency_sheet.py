@@ -6,7 +6,8 @@ import numpy as np
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
-from ..cli.main import device_argument, models_arguments, run_tool
+from ..cli.arguments import device_argument, models_arguments
+from ..cli.command import run_tool
 from ..datasets.checks import leaves, size_defect
 from ..datasets.saliency_folders import find_pairs, read_mask
 from ..utils.images import read_image
@@ -78,7 +79,7 @@ def draw_sheet(rows, names, path):
 
 
 def main(argv=None):
-    """Draw a sheet: the command ``tools/saliency_sheet.py``."""
+    """Draw a sheet: the command ``tools/visualization/saliency_sheet.py``."""
     parser = argparse.ArgumentParser(description='Draw photos, their truth, and the saliency maps of models.')
     models_arguments(parser, 'checkpoint of the whole model')
     parser.add_argument('--data-root', required=True, metavar='DIR', help='the folder of the saliency sets')

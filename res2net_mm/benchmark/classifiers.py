@@ -1,11 +1,11 @@
-"""What ``tools/benchmark.py`` does: parameters, multiply-adds, running times and memory of models, side by side."""
+"""What ``benchmark.py`` does: parameters, multiply-adds, running times and memory of models, side by side."""
 import argparse
 import json
 from statistics import median
 
 import torch
 
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..models.complexity import count, traffic
 from ..models.names import find_preset
 from ..reproduction import tables as paper
@@ -18,7 +18,7 @@ TRAINING_COST = 3  # a step computes as much as three forward passes: one, and t
 
 
 def main(argv=None):
-    """Time models side by side: the command ``tools/benchmark.py``."""
+    """Time models side by side: the command ``tools/analysis_tools/benchmark.py``."""
     parser = argparse.ArgumentParser(
         description="Compare parameters, multiply-adds, running times and memory of models, and with the paper's "
                     'Table 3.')

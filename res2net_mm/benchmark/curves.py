@@ -1,4 +1,4 @@
-"""What ``tools/cost_curves.py`` does: how running time grows with the scales, the batch and the image.
+"""What ``tools/analysis_tools/cost_curves.py`` does: how running time grows with the scales, the batch and the image.
 
 A model should cost what it computes: as much with any number of scales if the multiply-adds are equal, and in
 proportion to images and pixels, besides what every call costs. So it is timed along three curves, and two numbers say
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..models.complexity import classifier, count
 from ..models.names import find_preset
 from ..utils.text import markdown_table
@@ -25,7 +25,7 @@ UNITS = {'scales': 'time per image', 'batch': 'time per image', 'image': 'time p
 
 
 def main(argv=None):
-    """Time models along curves: the command ``tools/cost_curves.py``."""
+    """Time models along curves: the command ``tools/analysis_tools/cost_curves.py``."""
     parser = argparse.ArgumentParser(
         description='Measure how running time grows with the scales (at equal multiply-adds), the batch and the image.')
     parser.add_argument('presets', nargs='*', metavar='PRESET', default=[BASELINE, 'res2net50_26w4s'],
@@ -197,7 +197,7 @@ def verdict(row):
 
 PAGE = """# How cost grows
 
-Measured with `tools/cost_curves.py {command}`: {measured}.
+Measured with `tools/analysis_tools/cost_curves.py {command}`: {measured}.
 Batch {batch_size} and {image_size}×{image_size} images where they do not vary.
 
 Times per image (over scales and batches) or pixel (over images), divided by that of the first column: medians over the

@@ -1,4 +1,4 @@
-"""What ``tools/benchmark_models.py`` does: images per second of whole models, with our backbones and the toolboxes'.
+"""What ``benchmark_models.py`` does: images per second of whole models, with our backbones and the toolboxes'.
 
 A config of ours is built with its own backbone, plain and accelerated, with the toolbox's ResNet of the same depth, and
 with the toolbox's Res2Net where there is one; all else stays as it is. Weights are random, images are noise. They go
@@ -21,7 +21,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from ..acceleration.backends import BACKENDS, accelerate
-from ..cli.main import run_tool
+from ..cli.command import run_tool
 from ..engine.hooks import BFloat16Features
 from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 from ..utils.config import load_config
@@ -34,7 +34,7 @@ NOT_OF_RESNET = (*DEFAULT_ARCH, 'arch', 'stage_pool')  # arguments of our backbo
 
 
 def main(argv=None):
-    """Time whole models: the command ``tools/benchmark_models.py``."""
+    """Time whole models: the command ``tools/analysis_tools/benchmark_models.py``."""
     parser = argparse.ArgumentParser(
         description='Compare images per second of whole models: with our backbone, plain and accelerated, and with '
                     'those of the toolbox.')
@@ -225,7 +225,7 @@ def measure(name, cfg, models, batch_size, size, rounds):
 HEADS = ('config', 'image', 'batch', 'backbone', 'path', 'images/s', '/ ResNet', '/ ours, eager')
 PAGE = """# Whole models
 
-Measured with `tools/benchmark_models.py {command}`: {measured}.
+Measured with `tools/analysis_tools/benchmark_models.py {command}`: {measured}.
 
 A config of ours with its own backbone, and with the toolbox's; random weights, images of noise, through the
 preprocessor and `predict`. Backbone and neck compute in {dtype}, the rest in float32. Detectors keep as many proposals

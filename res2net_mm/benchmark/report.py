@@ -1,4 +1,4 @@
-"""What ``tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
+"""What ``tools/analysis_tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
 from ..utils.text import console, markdown_table
 from .contenders import BASELINE, OURS, PEERS, is_training
 from .timing import MEASURED, ratio, spread
@@ -120,7 +120,7 @@ def print_table(rows):
 
 PAGE = """# Running times
 
-Measured with `tools/benchmark.py {command}`: {measured}. {image_size}×{image_size} images.
+Measured with `tools/analysis_tools/benchmark.py {command}`: {measured}. {image_size}×{image_size} images.
 
 */ ResNet-50* and */ ours* are times divided by those of ResNet-50 from the same source in the same way, and by those of
 our model: medians over the rounds ± half the distance of the quartiles; under 1 is faster. *Paper* is the ratio of

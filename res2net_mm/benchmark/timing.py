@@ -15,7 +15,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import timer
 
-from ..cli.main import device_argument
+from ..cli.arguments import device_argument
 from ..utils.provenance import provenance
 
 LEAST_SECONDS = 0.1  # of one timing: what is fast runs several times in it

@@ -1,4 +1,4 @@
-"""Checkpoints from one library to another, and what a checkpoint is: the command ``tools/convert_checkpoint.py``."""
+"""Checkpoints from one library to another, and what a checkpoint is: the command ``convert_checkpoint.py``."""
 import argparse
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..cli.main import fail
+from ..cli.command import fail
 from . import loading as names
 from .files import SUFFIXES, read_checkpoint, write_checkpoint
 from .loading import find_prefix, is_conv, recognise, rename, unwrap
@@ -18,7 +18,7 @@ LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official')
 
 
 def main(argv=None):
-    """Convert or inspect a checkpoint: the command ``tools/convert_checkpoint.py``."""
+    """Convert or inspect a checkpoint: the command ``tools/model_converters/convert_checkpoint.py``."""
     parser = argparse.ArgumentParser(
         description='Convert a checkpoint to the names of another library, or say what a checkpoint is.')
     parser.add_argument('src', metavar='SRC', help='checkpoint of any known layout; PyTorch or safetensors')

@@ -212,7 +212,7 @@ def _check_complete(backbone, expected, stored, prefix):
     found = '; '.join(f'{len(keys)} {what}: {_abridged(keys)}' for what, keys in problems.items() if keys)
     stem = {True: ' (deep stem)', False: ' (7x7 stem)', None: ''}[getattr(backbone, 'deep_stem', None)]
     raise ValueError(f'The checkpoint does not fit {_variant(backbone)}{stem}, nothing was loaded. Keys {found}. '
-                     'What a file fits is said by: tools/convert_checkpoint.py --inspect FILE')
+                     'What a file fits is said by: tools/model_converters/convert_checkpoint.py --inspect FILE')
 
 
 def _variant(backbone):

@@ -236,7 +236,7 @@ Report = namedtuple('Report', 'entry folders pairs photos problems notes')
 
 
 def main(argv=None):
-    """Check folders of saliency sets: the command ``tools/saliency_data.py``."""
+    """Check folders of saliency sets: the command ``tools/misc/saliency_data.py``."""
     parser = argparse.ArgumentParser(
         description='Check sets of photos and masks before training: pairs, sizes, values, and photos for training '
         'that are also in a test set. Exit code 1 if something must be mended.')

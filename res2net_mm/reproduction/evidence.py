@@ -1,4 +1,4 @@
-"""What ``tools/evidence.py`` does: Res2Net beside ResNet, at equal cost and with several seeds, on data for anyone.
+"""What ``evidence.py`` does: Res2Net beside ResNet, at equal cost and with several seeds, on data for anyone.
 
 Two sets of small images: handwritten digits, which scikit-learn ships, and generated shapes of all sizes. Every run is
 one of ``reproduce``, so it is trained once, goes on where it stopped, and leaves a line in a results file.
@@ -13,7 +13,7 @@ from statistics import mean, stdev
 import cv2
 import numpy as np
 
-from ..cli.main import device_argument
+from ..cli.arguments import device_argument
 from ..datasets.shapes import CLASSES, describe, draw_background, draw_mask, write_annotations
 from ..utils.config import find_config, load_config
 from . import runs as reproduce
@@ -24,7 +24,7 @@ OBJECT_SIZES = (5, 40)  # side of an object's box before it is turned, in pixels
 
 
 def main(argv=None):
-    """Run what is missing, and write the report: the command ``tools/evidence.py``."""
+    """Run what is missing, and write the report: the command ``tools/misc/evidence.py``."""
     parser = argparse.ArgumentParser(description='Train Res2Net and ResNet twins on two small sets of images with '
                                      'several seeds, and write the mean and the spread of their accuracies.')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of every config (3)')
@@ -92,7 +92,7 @@ def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
     """Write images of one shape each, brighter than its background of changing colour.
 
     The size of the shape is drawn log-uniformly from ``OBJECT_SIZES``, a factor of 8; every class has as many images.
-    Boxes and outlines are in ``annotations/train.json`` and ``val.json``, in COCO's format, for ``tools/cam.py``.
+    Boxes and outlines are in ``annotations/train.json`` and ``val.json``, in COCO's format, for ``cam.py``.
 
     Args:
         root (str | Path): Where to write.
@@ -165,7 +165,7 @@ def cost(config):
 
 REPORT = """# Res2Net beside ResNet, without ImageNet
 
-<!-- python tools/evidence.py --seeds {seeds} -->
+<!-- python tools/misc/evidence.py --seeds {seeds} -->
 
 The paper's classification results need ImageNet or CIFAR-100. These two experiments need nothing: handwritten digits
 that scikit-learn ships (1797 real images of 8 x 8 pixels, 599 of them held out), and generated shapes whose size
@@ -183,7 +183,7 @@ split are the same in all runs.
 
 ![Accuracy of every run]({figure})
 
-Measured with `python tools/evidence.py --seeds {seeds}`: {provenance}."""
+Measured with `python tools/misc/evidence.py --seeds {seeds}`: {provenance}."""
 
 
 def report(experiments, args):

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..cli.main import common_arguments, device_argument, fail, move_data_root
+from ..cli.arguments import common_arguments, device_argument
+from ..cli.command import fail
 from ..utils.config import find_config, load_config, tool_path
+from ..utils.config_edits import move_data_root
+from ..utils.errors import UserError
 from ..utils.provenance import now, provenance
 from . import figure
 from . import tables as paper
@@ -220,8 +223,8 @@ def plan(row, data, args):
         raise RowError(error) from error
     except KeyError as error:
         raise RowError(f'{row["config"]} has no {error}') from error
-    except SystemExit as error:  # --data for a config that has no data_root
-        raise RowError(error.code) from error
+    except UserError as error:  # --data for a config that has no data_root
+        raise RowError(error) from error
     # default=str: a config may hold types.
     digest = hashlib.sha256(json.dumps(whole.to_dict(), default=str).encode()).hexdigest()[:12]
     folder = args.out / args.schedule / f'{config.stem}-{digest}'

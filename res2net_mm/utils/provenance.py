@@ -1,4 +1,6 @@
-"""What a measured number is of: the code, the machine and the date."""
+"""Where a measured number comes from: the code, the machine and the date."""
+from __future__ import annotations
+
 import json
 import platform
 import subprocess
@@ -9,16 +11,17 @@ from pathlib import Path
 
 from ..version import __version__
 
-# The version and the device, asked in a process of its own, so that this one holds no memory of a GPU.
+# PyTorch's version and the GPU's name, asked in a process of its own, so that this one holds no memory of a GPU.
 PROBE = """
 import json, sys, torch
-wanted, gpu = sys.argv[1], torch.cuda.is_available() and not sys.argv[1].startswith('cpu')
-index = int(wanted.partition(':')[2] or 0)
+device = sys.argv[1]
+gpu = torch.cuda.is_available() and not device.startswith('cpu')
+index = int(device.partition(':')[2] or 0)
 print(json.dumps([torch.__version__, torch.cuda.get_device_name(index) if gpu else None]))
 """
 
 
-def provenance(device=None):
+def provenance(device: str | None = None) -> dict[str, str | None]:
     """The date, the code's commit and version, PyTorch's, and the device's name.
 
     Args:
@@ -27,33 +30,36 @@ def provenance(device=None):
     Returns:
         dict[str, str | None]: ``date``, ``commit``, ``version``, ``torch`` and ``device``.
     """
-    torch_version, device_name = probe(device or '')
+    torch_version, device_name = probe_torch(device or '')
     return dict(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name)
 
 
-def now():
+def now() -> str:
+    """The date and time, UTC, in ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 @lru_cache(maxsize=None)
-def probe(device):
+def probe_torch(device: str) -> tuple[str, str]:
+    """PyTorch's version, and the name of a device; '' is a GPU if there is one."""
     output = subprocess.run([sys.executable, '-c', PROBE, device], capture_output=True, text=True, check=True).stdout
     torch_version, gpu = json.loads(output.splitlines()[-1])
     return torch_version, gpu or cpu_name()
 
 
-def cpu_name():
+def cpu_name() -> str:
+    """The processor's name."""
     info = Path('/proc/cpuinfo')
     names = [line.partition(':')[2].strip() for line in (info.read_text().splitlines() if info.is_file() else [])
              if line.startswith('model name')]
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def commit():
+def commit() -> str | None:
     """The package's commit, 'COMMIT dirty' if there are changes that it does not have, None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         command = ['git', '-C', str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 

@@ -1,27 +1,39 @@
-"""Text for people: tables, lists of names."""
+"""Text for people: tables and lists of names."""
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def console():
+def console() -> Console:
     """A console for tables; where the output is no terminal, rich would take it for a narrow one."""
     from rich.console import Console
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def markdown_table(heads, rows):
-    """A Markdown table without the columns that are empty."""
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table.
+
+    Args:
+        heads (Sequence[str]): Heads of the columns.
+        rows (Sequence[Sequence]): Cells, row by row; a column whose cells are all empty is left out.
+    """
     filled = [any(cells) for cells in zip(*rows)] or [True] * len(heads)
     lines = [heads, ['---'] * len(heads), *rows]
     return '\n'.join('| ' + ' | '.join(str(cell).replace('*', '\\*') for cell, keep in zip(line, filled) if keep) + ' |'
                      for line in lines)
 
 
-def number_duplicates(names):
-    """Number the names that occur twice."""
+def number_duplicates(names: Sequence[str]) -> list[str]:
+    """The names, with (1), (2), ... behind those that occur more than once."""
     return [f'{name} ({names[:i + 1].count(name)})' if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
-def shorten(names, shown=5):
+def shorten(names: Iterable[str], shown: int = 5) -> str:
     """The first names, and how many more there are, as text."""
     names = list(names)
     return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if len(names) > shown else '')

@@ -1,4 +1,4 @@
-"""tools/benchmark.py: what it counts, how it compares, and that peers compute what they are compared for."""
+"""benchmark.py: what it counts, how it compares, and that peers compute what they are compared for."""
 import json
 from functools import partial
 

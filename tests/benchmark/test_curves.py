@@ -1,4 +1,4 @@
-"""tools/cost_curves.py: equal multiply-adds, what a curve says, and a run."""
+"""tools/analysis_tools/cost_curves.py: equal multiply-adds, what a curve says, and a run."""
 import json
 
 import pytest

@@ -1,4 +1,4 @@
-"""tools/benchmark_models.py: what a config's backbone is compared with, what detectors do, and a run."""
+"""tools/analysis_tools/benchmark_models.py: what a config's backbone is compared with, what detectors do, and a run."""
 import json
 
 import pytest

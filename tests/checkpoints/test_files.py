@@ -14,7 +14,8 @@ from res2net_mm import Res2Net
 from res2net_mm.checkpoints import convert
 from res2net_mm.checkpoints import loading as checkpoint
 from res2net_mm.checkpoints.files import read_checkpoint, write_checkpoint
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.runner import check_checkpoint
+from res2net_mm.utils.errors import UserError
 
 TINY = dict(depth=26, base_channels=8, num_stages=1, strides=(1, ), dilations=(1, ), out_indices=(0, ))
 
@@ -197,8 +198,8 @@ def test_bad_files(kind, files, tmp_path, capsys):
             load(path)
     with pytest.raises(SystemExit, match=BAD[kind]):
         convert.main(['--inspect', str(path)])
-    with pytest.raises(SystemExit, match=f'cannot be read.*{BAD[kind]}'):
-        cli.check_checkpoint(str(path))
+    with pytest.raises(UserError, match=f'cannot be read.*{BAD[kind]}'):
+        check_checkpoint(str(path))
     assert not victim.exists()
 
 

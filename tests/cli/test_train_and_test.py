@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
 
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.test import main as run_test
+from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
 
 pytest.importorskip('mmdet')
@@ -18,7 +19,7 @@ pytest.importorskip('mmdet')
 @pytest.fixture(scope='module')
 def trained(shapes, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('run')
-    cli.train([DEMO, *arguments(shapes, work_dir)])
+    run_train([DEMO, *arguments(shapes, work_dir)])
     return work_dir
 
 
@@ -26,14 +27,14 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
     steps, evaluated = logged(trained)
     assert steps == [1, 2] and len(evaluated) == 1
 
-    cli.train([DEMO, '--resume', *arguments(shapes, trained, 'train_cfg.max_iters=4')])
+    run_train([DEMO, '--resume', *arguments(shapes, trained, 'train_cfg.max_iters=4')])
     steps, evaluated = logged(trained)
     assert steps == [1, 2, 3, 4] and len(evaluated) == 2
 
     checkpoint = (trained / 'last_checkpoint').read_text()
     assert checkpoint.endswith('iter_4.pth')
     out = tmp_path / 'predictions.pkl'
-    cli.test([DEMO, checkpoint, '--out', str(out), '--show-dir', str(tmp_path / 'drawn'),
+    run_test([DEMO, checkpoint, '--out', str(out), '--show-dir', str(tmp_path / 'drawn'),
               *arguments(shapes, tmp_path / 'test')])
     report = next((tmp_path / 'test').glob('*/*.json'))
     assert json.loads(report.read_text())['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
@@ -46,7 +47,7 @@ def test_accelerated(shapes, trained, tmp_path):
     checkpoint = (trained / 'last_checkpoint').read_text()
     results = []
     for name, flags in (('plain', []), ('fast', ['--accelerate'])):
-        cli.test([DEMO, checkpoint, *flags, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        run_test([DEMO, checkpoint, *flags, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
         results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text()))
     plain, fast = results
     assert {key: value for key, value in fast.items() if 'coco' in key} == pytest.approx(
@@ -89,15 +90,15 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
 
 
 def test_wrong_config(shapes, tmp_path, capsys):
-    expect_failure(capsys, cli.train, ['configs/nosuch.py'], "config 'configs/nosuch.py' does not exist")
-    expect_failure(capsys, cli.train, ['configs/faster_rcnn_r2n5_coco.py'], 'did you mean faster_rcnn_r2n50_coco.py')
+    expect_failure(capsys, run_train, ['configs/nosuch.py'], "config 'configs/nosuch.py' does not exist")
+    expect_failure(capsys, run_train, ['configs/faster_rcnn_r2n5_coco.py'], 'did you mean faster_rcnn_r2n50_coco.py')
 
 
 def test_wrong_data(shapes, tmp_path, capsys):
     work_dir = tmp_path / 'run'
-    expect_failure(capsys, cli.train, [DEMO, '--data-root', '/no/such/folder', '--work-dir', str(work_dir)],
+    expect_failure(capsys, run_train, [DEMO, '--data-root', '/no/such/folder', '--work-dir', str(work_dir)],
                    r'(?s)/no/such/folder.*--data-root|--data-root.*/no/such/folder')
-    expect_failure(capsys, cli.train, [
+    expect_failure(capsys, run_train, [
         DEMO, *arguments(shapes, work_dir, 'train_dataloader.dataset.ann_file=annotations/typo.json')
     ], 'train_dataloader: .*typo.json')
     assert not work_dir.exists()
@@ -108,14 +109,14 @@ def test_truncated_checkpoint(size, shapes, trained, tmp_path, capsys):
     whole = next(trained.glob('iter_2.pth')).read_bytes()
     path = tmp_path / 'truncated.pth'
     path.write_bytes(whole[:size and len(whole) // 2])
-    for run, argv in ((cli.test, [DEMO, str(path)]), (cli.train, [DEMO, '--resume', str(path)])):
+    for run, argv in ((run_test, [DEMO, str(path)]), (run_train, [DEMO, '--resume', str(path)])):
         expect_failure(capsys, run, [*argv, *arguments(shapes, tmp_path)], 'truncated.pth.*cannot be read')
 
 
 def test_missing_checkpoint(shapes, tmp_path, capsys):
-    expect_failure(capsys, cli.test, [DEMO, 'nosuch.pth', *arguments(shapes, tmp_path)],
+    expect_failure(capsys, run_test, [DEMO, 'nosuch.pth', *arguments(shapes, tmp_path)],
                    "'nosuch.pth' does not exist")
-    expect_failure(capsys, cli.train, [DEMO, '--resume', 'nosuch.pth', *arguments(shapes, tmp_path)],
+    expect_failure(capsys, run_train, [DEMO, '--resume', 'nosuch.pth', *arguments(shapes, tmp_path)],
                    "'nosuch.pth' does not exist")
 
 
@@ -123,16 +124,16 @@ def test_checkpoint_of_another_architecture(shapes, trained, tmp_path, capsys):
     checkpoint = str(trained / 'iter_2.pth')
     for option, message in (('model.backbone.scales=6', 'does not fit Res2Net-26 26w6s'),
                             ('model.roi_head.bbox_head.num_classes=9', 'fc_cls')):
-        expect_failure(capsys, cli.test, [DEMO, checkpoint, *arguments(shapes, tmp_path, option)],
+        expect_failure(capsys, run_test, [DEMO, checkpoint, *arguments(shapes, tmp_path, option)],
                        f'(?s)iter_2.pth.*{message}')
 
 
 def test_wrong_arguments(shapes, tmp_path, capsys):
-    expect_failure(capsys, cli.train, [DEMO, '--device', 'gpu'], 'must be cpu, cuda or cuda:INDEX')
-    expect_failure(capsys, cli.train, [DEMO, '--device', 'cuda'], 'no such CUDA device')
-    expect_failure(capsys, cli.train, [DEMO, '--amp', *arguments(shapes, tmp_path)], 'on the CPU only detectors')
-    expect_failure(capsys, cli.test, [DEMO, 'x.pth', '--out', 'x.json'], 'must end with .pkl')
-    expect_failure(capsys, cli.train, [DEMO, '--no-such-option'], 'unrecognized arguments')
+    expect_failure(capsys, run_train, [DEMO, '--device', 'gpu'], 'must be cpu, cuda or cuda:INDEX')
+    expect_failure(capsys, run_train, [DEMO, '--device', 'cuda'], 'no such CUDA device')
+    expect_failure(capsys, run_train, [DEMO, '--amp', *arguments(shapes, tmp_path)], 'on the CPU only detectors')
+    expect_failure(capsys, run_test, [DEMO, 'x.pth', '--out', 'x.json'], 'must end with .pkl')
+    expect_failure(capsys, run_train, [DEMO, '--no-such-option'], 'unrecognized arguments')
 
 
 @pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real photos')

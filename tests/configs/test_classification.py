@@ -20,12 +20,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from res2net_mm import load_config
 from res2net_mm.analysis import complexity
 from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.arguments import common_arguments
+from res2net_mm.cli.test import main as run_test
 from res2net_mm.datasets.checks import BadDataError, check_data
 from res2net_mm.reproduction import evidence
 from res2net_mm.reproduction import runs as reproduce
 from res2net_mm.reproduction import tables as paper
 from res2net_mm.utils import provenance as machine
+from res2net_mm.utils.config_edits import move_data_root
 
 structures = pytest.importorskip('mmpretrain.structures')
 IMAGENET, CIFAR, SMALL = (
@@ -170,7 +172,7 @@ def test_imagenet_recipe(path):
 def test_without_label_smoothing():
     """By the option that the recipe's docstring names, the loss is plain cross-entropy."""
     option = re.search(r'(model\.\S+)=(\S+)', header(CONFIGS / '_base_' / 'imagenet_bs256.py'))
-    args = cli.common_arguments('').parse_args(['', '--cfg-options', option[0]])
+    args = common_arguments('').parse_args(['', '--cfg-options', option[0]])
     cfg = load_config(config_path('imagenet_r2n50_26w4s.py'))
     scores, labels = torch.randn(4, 1000), torch.tensor([1, 2, 3, 999])
     smoothed = MODELS.build(cfg.model.head.loss)(scores, labels)
@@ -259,7 +261,7 @@ def test_cifar_data_in_the_original_files(tmp_path, monkeypatch):
     folder.mkdir()
     images = np.random.default_rng(0).integers(0, 256, (8, 3072), np.uint8)
     (folder / 'test').write_bytes(pickle.dumps(dict(data=images, fine_labels=list(range(8)))))
-    cli.move_data_root(cfg, str(tmp_path))
+    move_data_root(cfg, str(tmp_path))
     checked = 'mmpretrain.datasets.CIFAR100._check_integrity'
     monkeypatch.setattr(checked, lambda self: True)  # the checksums are of the whole files
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -322,7 +324,7 @@ def test_public_weights(config, weights, model, layout, photos, tmp_path, monkey
     seen = {}
     monkeypatch.setattr(Runner, 'test', lambda runner: seen.update(runner=runner))
     config = config_path(f'{config}.py')
-    cli.test([str(config), SCHEME + weights if weights else str(path), *arguments(photos, tmp_path)])
+    run_test([str(config), SCHEME + weights if weights else str(path), *arguments(photos, tmp_path)])
     runner = seen['runner']
     [data] = list(runner.test_loop.dataloader)
     samples = runner.model.eval().test_step(data)
@@ -353,13 +355,13 @@ def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
     torch.save(state, path)
     fast = arguments(photos, tmp_path)
     other = str(config_path('imagenet_r2n50_14w8s.py'))
-    expect_failure(capsys, cli.test, [other, str(path), *fast],
+    expect_failure(capsys, run_test, [other, str(path), *fast],
                    '(?s)other.pth.*imagenet_r2n50_14w8s.py.*does not fit Res2Net-50 14w8s.*of another shape')
-    expect_failure(capsys, cli.test, [R2N50, str(path), *fast, 'model.head.num_classes=10'],
+    expect_failure(capsys, run_test, [R2N50, str(path), *fast, 'model.head.num_classes=10'],
                    '(?s)other.pth.*size mismatch for head.fc.weight')
     torch.save({key: value for key, value in state.items() if not key.startswith('fc.')}, path)
-    expect_failure(capsys, cli.test, [R2N50, str(path), *fast], '(?s)other.pth.*missing keys.*head.fc.weight')
-    expect_failure(capsys, cli.test, [R2N50, SCHEME + 'res2net50_18w4s', *fast], 'res2net50_18w4s')
+    expect_failure(capsys, run_test, [R2N50, str(path), *fast], '(?s)other.pth.*missing keys.*head.fc.weight')
+    expect_failure(capsys, run_test, [R2N50, SCHEME + 'res2net50_18w4s', *fast], 'res2net50_18w4s')
 
 
 # Bad data.
@@ -408,7 +410,7 @@ def test_unreadable_photo(photos, tmp_path, capsys):
         (root / 'val' / folder.name).mkdir(parents=True)
     (root / 'val' / 'n00000003' / 'photo.png').write_bytes(b'\x89PNG, once')
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'any.pth')
-    expect_failure(capsys, cli.test, [R2N50, str(tmp_path / 'any.pth'), *arguments(root, tmp_path)],
+    expect_failure(capsys, run_test, [R2N50, str(tmp_path / 'any.pth'), *arguments(root, tmp_path)],
                    r'n00000003/photo.png is cut off or broken')
 
 
@@ -436,7 +438,7 @@ def test_digits(tmp_path):
         assert np.array_equal(np.rint(picture / 255 * 16), digits.images[int(path.stem)])
     assert len(list(tmp_path.glob('val/*/*.png'))) == 599
     cfg = load_config(config_path('digits_r2n26.py'))
-    cli.move_data_root(cfg, str(tmp_path))
+    move_data_root(cfg, str(tmp_path))
     sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
     assert sample['inputs'].shape == (3, 32, 32) and sample['data_samples'].gt_label == 0
 
@@ -513,7 +515,7 @@ def test_data_only(tmp_path, monkeypatch):
 
 
 def test_one_run_for_real(tmp_path, monkeypatch):
-    """Train and test a config on a few images, as tools/evidence.py has it done; then the report without training."""
+    """Train and test a config on a few images, as evidence.py has it done; then the report without training."""
     monkeypatch.setitem(evidence.DATA, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
     monkeypatch.setitem(evidence.DATA, 'sizes', lambda root: evidence.write_sizes(root, 8, 4))
     ran = []
@@ -548,5 +550,5 @@ def test_one_run_for_real(tmp_path, monkeypatch):
 
 
 def test_help():
-    shown = subprocess.run([sys.executable, TOOLS / 'evidence.py', '--help'], capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, TOOLS / 'misc/evidence.py', '--help'], capture_output=True, text=True)
     assert shown.returncode == 0 and '--seeds N' in shown.stdout

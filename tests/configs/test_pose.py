@@ -11,7 +11,9 @@ from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
 from res2net_mm.checkpoints import hub as weights
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.arguments import common_arguments, read_config
+from res2net_mm.cli.test import main as run_test
+from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.transforms import ClippedBBoxTransform
 
 pytest.importorskip('mmpose')
@@ -228,7 +230,7 @@ def trained(persons, tmp_path_factory):
         cfg[f'{split}_dataloader'].update(batch_size=4, num_workers=0, persistent_workers=False)
     config = folder / 'tiny.py'
     cfg.dump(config)
-    cli.train([str(config), '--data-root', str(persons), '--work-dir', str(folder)])
+    run_train([str(config), '--data-root', str(persons), '--work-dir', str(folder)])
     return str(config), str(next(folder.glob('best_gt_boxes_AP_epoch_1.pth')))
 
 
@@ -240,13 +242,13 @@ def reported(work_dir):
                                             ('detected_boxes', 'detected_boxes')])
 def test_results_say_whose_boxes(setting, boxes, persons, trained, tmp_path):
     options = ['--setting', setting] if setting else []
-    cli.test([*trained, *options, '--data-root', str(persons), '--work-dir', str(tmp_path)])
+    run_test([*trained, *options, '--data-root', str(persons), '--work-dir', str(tmp_path)])
     report = reported(tmp_path)
     assert f'{boxes}/AP' in report and {key.partition('/')[0] for key in report if '/' in key} == {boxes}
 
 
 def read(config, setting, *options):
-    return cli.read_config(cli.common_arguments('').parse_args([str(config), *options]), setting)
+    return read_config(common_arguments('').parse_args([str(config), *options]), setting)
 
 
 def test_setting_follows_the_data_root_and_precedes_options():
@@ -268,12 +270,12 @@ def test_setting_follows_the_data_root_and_precedes_options():
 def test_unknown_setting(config, message):
     pytest.importorskip('mmdet')
     with pytest.raises(SystemExit, match=message):
-        cli.test([str(config_path(config)), 'nosuch.pth', '--setting', 'boxes'])
+        run_test([str(config_path(config)), 'nosuch.pth', '--setting', 'boxes'])
 
 
 def test_missing_detections_are_named(persons, trained, tmp_path):
     with pytest.raises(SystemExit, match='test_dataloader: nosuch.json'):
-        cli.test([*trained, '--setting', 'detected_boxes', '--data-root', str(persons), '--work-dir', str(tmp_path),
+        run_test([*trained, '--setting', 'detected_boxes', '--data-root', str(persons), '--work-dir', str(tmp_path),
                   '--cfg-options', 'test_dataloader.dataset.bbox_file=nosuch.json'])
 
 

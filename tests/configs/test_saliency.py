@@ -20,7 +20,8 @@ from torch.nn.functional import softplus
 
 from res2net_mm import DSSHead, load_config
 from res2net_mm.analysis import saliency_sheet
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.test import main as run_test
+from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets import saliency_folders as saliency_data
 from res2net_mm.datasets.checks import BadDataError
 from res2net_mm.datasets.saliency_folders import find_duplicates, find_pairs, read_mask
@@ -426,7 +427,7 @@ def fails(command, *arguments):
 def trained(sets, tmp_path_factory):
     """A work directory after two iterations of the recipe."""
     work_dir = tmp_path_factory.mktemp('run')
-    cli.train([str(CONFIG), '--data-root', str(sets), '--work-dir', str(work_dir), *options()])
+    run_train([str(CONFIG), '--data-root', str(sets), '--work-dir', str(work_dir), *options()])
     return work_dir
 
 
@@ -469,7 +470,7 @@ def test_metric_equals_pysodmetrics_in_one_process_and_in_two(sets, weights, tmp
     """All four sets of the recipe in one run: 5 + 2 + 3 + 2 photos, and with two processes one of three twice."""
     common = ['--data-root', str(sets), '--work-dir', str(tmp_path / 'work')]
     logs = {}
-    cli.test([str(CONFIG), str(weights), *common,
+    run_test([str(CONFIG), str(weights), *common,
               *options(**{'test_evaluator.save_dir': tmp_path / 'one'})])
     said = capsys.readouterr().out
     logs['one'] = json.loads(next((tmp_path / 'work').glob('*/*.json')).read_text())
@@ -531,7 +532,7 @@ def test_bad_test_data_is_refused(broken, weights, tmp_path):
     (masks / 'E0.png').unlink()
     write(masks / 'E1.png', np.zeros((47, 63), np.uint8))
     write(masks / 'E2.png', np.zeros((64, 51, 3), np.uint8) + np.uint8([255, 0, 0]))
-    test = [cli.test, CONFIG, weights, '--work-dir', tmp_path, '--data-root', broken]
+    test = [run_test, CONFIG, weights, '--work-dir', tmp_path, '--data-root', broken]
     said = fails(*test, '--setting', 'ecssd', *options())
     assert '3 photos or masks to evaluate on are bad' in said and 'E0.png does not exist' in said
     assert 'E1.png is a mask of 47 x 63 pixels for a photo of 47 x 64' in said and 'E2.png is a mask in colours' in said
@@ -545,11 +546,11 @@ def test_bad_training_data_is_skipped(broken, tmp_path, capsys):
     write(broken / 'MSRA-B' / 'Imgs' / 'M1.png', np.zeros((9, 9), np.uint8))
     run = [str(CONFIG), '--data-root', str(broken), '--work-dir', str(tmp_path)]
     # Of two runs of one name in one second, the second would log to where the first did.
-    cli.train([*run, *options(**{'train_cfg.max_iters': 8, 'train_cfg.val_interval': 8, 'experiment_name': 'skipped'})])
+    run_train([*run, *options(**{'train_cfg.max_iters': 8, 'train_cfg.val_interval': 8, 'experiment_name': 'skipped'})])
     said = capsys.readouterr()
     said = said.out + said.err
     assert said.count('M0.png does not exist') == 1 and said.count('is a mask of 9 x 9 pixels for a photo of 47') == 1
-    assert 'bad training sample' in fails(cli.train, *run, '--strict-data', *options(**{'train_cfg.max_iters': 8}))
+    assert 'bad training sample' in fails(run_train, *run, '--strict-data', *options(**{'train_cfg.max_iters': 8}))
 
 
 def test_training_on_test_photos_is_refused(broken, tmp_path):
@@ -557,7 +558,7 @@ def test_training_on_test_photos_is_refused(broken, tmp_path):
     shutil.copy(broken / 'ECSSD' / 'images' / 'E0.jpg', copies / 'M9.jpg')
     shutil.copy(broken / 'ECSSD' / 'ground_truth_mask' / 'E0.png', copies / 'M9.png')
     shutil.rmtree(broken / 'HKU-IS')  # a set that is not there
-    run = [cli.train, CONFIG, '--data-root', broken, '--work-dir', tmp_path, *options()]
+    run = [run_train, CONFIG, '--data-root', broken, '--work-dir', tmp_path, *options()]
     (broken / 'MSRA-B' / 'train.txt').write_text('M0\nM9\n')
     said = fails(*run)
     assert '1 photos to train on are photos of the test set ECSSD' in said and 'M9.jpg = ' in said

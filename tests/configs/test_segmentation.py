@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from PIL import Image
 
 from res2net_mm import load_config
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.train import main as run_train
 
 structures = pytest.importorskip('mmseg.structures')
 datasets = pytest.importorskip('mmseg.datasets')
@@ -202,7 +202,7 @@ def test_sync_bn_is_left_out_on_the_cpu(voc, tmp_path, monkeypatch, capsys):
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.2.scale'] = '(75,75)'
         options[f'train_dataloader.dataset.datasets.{dataset}.pipeline.3.crop_size'] = '(65,65)'
     try:
-        cli.train([str(config_path('deeplabv3plus_r2n50_voc12aug.py')), '--launcher', 'pytorch',
+        run_train([str(config_path('deeplabv3plus_r2n50_voc12aug.py')), '--launcher', 'pytorch',
                    '--device', 'cpu', '--data-root', str(voc), '--work-dir', str(tmp_path),
                    '--cfg-options', *(f'{key}={value}' for key, value in options.items())])
     finally:

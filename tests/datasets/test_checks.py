@@ -14,11 +14,12 @@ from mmengine.config import ConfigDict, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.checks import BadDataError, check_data, check_photos, skip_bad_samples
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
 from res2net_mm.datasets.transforms import SkipBadSample
 from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_edits import move_data_root
 from res2net_mm.utils.images import file_defect
 
 pytest.importorskip('mmdet')
@@ -404,7 +405,7 @@ def test_training_goes_on(broken, tmp_path):
     """Two processes load data, and start anew for each of two epochs."""
     (broken / 'train2017' / '000001.png').unlink()
     cut(broken / 'train2017' / '000002.png')
-    cli.train([DEMO, *arguments(broken, tmp_path / 'run', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6',
+    run_train([DEMO, *arguments(broken, tmp_path / 'run', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6',
                                   'train_dataloader.num_workers=2', 'train_dataloader.sampler.type=DefaultSampler')])
     assert (tmp_path / 'run' / 'iter_6.pth').is_file()
     said = [line for line in log(tmp_path / 'run') if 'skipped' in line]
@@ -416,23 +417,23 @@ def test_training_stops(broken, tmp_path, capsys):
     options = arguments(broken, tmp_path)
     for path in (broken / 'train2017').iterdir():
         path.unlink()
-    expect_failure(capsys, cli.train, [DEMO, '--strict-data', *options, 'train_dataloader.num_workers=2'],
+    expect_failure(capsys, run_train, [DEMO, '--strict-data', *options, 'train_dataloader.num_workers=2'],
                    r'error: bad training sample: \S*/train2017/\S*png does not exist$')
-    expect_failure(capsys, cli.train, [DEMO, *options], r'error: too many bad training samples: [1-6] files')
+    expect_failure(capsys, run_train, [DEMO, *options], r'error: too many bad training samples: [1-6] files')
     assert not list(tmp_path.glob('*.pth'))
 
 
 def test_bad_photo_to_evaluate_on_stops_the_run_before_it_starts(broken, tmp_path, capsys):
     cut(broken / 'val2017' / '000002.png')
-    expect_failure(capsys, cli.train, [DEMO, *arguments(broken, tmp_path / 'run')], '(?s)1 photos.*000002.png is cut')
+    expect_failure(capsys, run_train, [DEMO, *arguments(broken, tmp_path / 'run')], '(?s)1 photos.*000002.png is cut')
     assert not any('Iter(train)' in line for line in log(tmp_path / 'run'))
 
 
 def test_good_data_is_trained_on_as_by_the_runner_itself(shapes, tmp_path):
     """Bit by bit: SkipBadSample changes no sample and draws no random numbers."""
-    cli.train([DEMO, *arguments(shapes, tmp_path / 'ours')])
+    run_train([DEMO, *arguments(shapes, tmp_path / 'ours')])
     cfg = load_config(DEMO)
-    cli.move_data_root(cfg, str(shapes))
+    move_data_root(cfg, str(shapes))
     cfg.merge_from_dict({key: DictAction._parse_iterable(value)
                          for key, value in (option.split('=') for option in FAST)})
     cfg.work_dir = str(tmp_path / 'theirs')

@@ -9,7 +9,7 @@ from helpers import AVERAGE_LOSS, CLASSIFIER, DEMO, arguments, logged, train_in_
 from mmengine.registry import STRATEGIES
 from mmengine.utils import digit_version
 
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.test import main as run_test
 from res2net_mm.engine.strategies import FSDPStrategy
 
 pytest.importorskip('mmpretrain')
@@ -117,6 +117,6 @@ def test_detector(shapes, tmp_path):  # noqa: F811
 
     config = tmp_path / 'sharded.py'
     config.write_text(f"_base_ = [{DEMO!r}, 'res2net_mm::_base_/fsdp.py']\n")
-    cli.test([str(config), str(tmp_path / 'run' / 'iter_2.pth'), *arguments(shapes, tmp_path / 'test')])
+    run_test([str(config), str(tmp_path / 'run' / 'iter_2.pth'), *arguments(shapes, tmp_path / 'test')])
     report = next((tmp_path / 'test').glob('*/*.json'))
     assert 'coco/bbox_mAP' in json.loads(report.read_text())

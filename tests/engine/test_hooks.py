@@ -7,29 +7,30 @@ from helpers import relative_error
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from res2net_mm import Res2Net, load_config
-from res2net_mm.cli import main as cli
+from res2net_mm.cli.train import use_mixed_precision
+from res2net_mm.utils.errors import UserError
 
 
 def test_amp_in_a_config(monkeypatch):
     cfg = load_config('res2net_mm::mask_rcnn_r2n50_coco.py')
     monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
-    cli.use_mixed_precision(cfg, 'float16')
+    use_mixed_precision(cfg, 'float16')
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == (
         'AmpOptimWrapper', 'float16', 'dynamic')
 
     cfg = load_config('res2net_mm::mask_rcnn_r2n50_coco.py')
-    cli.use_mixed_precision(cfg, 'bfloat16')
+    use_mixed_precision(cfg, 'bfloat16')
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert [hook.type for hook in cfg.custom_hooks] == ['res2net_mm.StopAtInvalidLoss', 'res2net_mm.BFloat16Features']
 
     cfg.default_scope = 'mmseg'
-    cli.use_mixed_precision(cfg, 'bfloat16')
+    use_mixed_precision(cfg, 'bfloat16')
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == (
         'AmpOptimWrapper', 'bfloat16', 1.)
 
     monkeypatch.undo()
-    with pytest.raises(SystemExit, match='on the CPU only detectors'):
-        cli.use_mixed_precision(cfg, 'bfloat16')
+    with pytest.raises(UserError, match='on the CPU only detectors'):
+        use_mixed_precision(cfg, 'bfloat16')
 
 
 def test_features_in_bfloat16():

@@ -1,4 +1,4 @@
-"""What ``tools/cam.py`` does: where classifiers, detectors and segmentors look, side by side and as numbers.
+"""What ``cam.py`` does: where classifiers, detectors and segmentors look, side by side and as numbers.
 
 Source: paper section 4.5 and Fig. 4, which compare ResNet-50 and Res2Net-50 by eye. ``explain.py`` makes the maps,
 ``coverage.py`` measures them.
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cli.main import device_argument, models_arguments, run_tool
+from ...cli.arguments import device_argument, models_arguments
+from ...cli.command import run_tool
 from ...utils.images import find_images
 from ...utils.text import number_duplicates
 from .coverage import draw_coverage, measure_photo, print_coverage, read_boxes, summarise
@@ -19,7 +20,7 @@ ROWS = 8  # photos on a sheet
 
 
 def main(argv=None):
-    """Draw and measure maps: the command ``tools/cam.py``."""
+    """Draw and measure maps: the command ``tools/visualization/cam.py``."""
     parser = argparse.ArgumentParser(description='Show where a classifier, detector or segmentor looks (Grad-CAM).')
     models_arguments(parser, 'checkpoint of the whole model; for a classifier also ImageNet weights')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='photos, or folders of them')

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Make (or finish, or bring up to date) the virtual environment that every `make` target runs in.
 #
-#   tools/setup_env.sh VENV [PYTHON]
+#   tools/dev/setup_env.sh VENV [PYTHON]
 #
 # Every step can be repeated: what is already there is left alone, so an interrupted run is simply run again.
 # UV_FIND_LINKS=DIR takes prebuilt wheels from DIR (`make wheelhouse` fills one); with UV_OFFLINE=1 from nowhere else.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-venv=${1:?usage: tools/setup_env.sh VENV [PYTHON]}
+cd "$(dirname "$0")/../.."
+venv=${1:?usage: tools/dev/setup_env.sh VENV [PYTHON]}
 python=${2:-python3.11}
 uv_version=0.13.9
 
 step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || {
-  echo "tools/setup_env.sh: '$python' is not Python 3.11, for which requirements/lock.txt is made." >&2
+  echo "tools/dev/setup_env.sh: '$python' is not Python 3.11, for which requirements/lock.txt is made." >&2
   echo "Name one with 'make PYTHON=/path/to/python3.11 ...'." >&2
   exit 1
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Make (or finish) a second environment, of OpenMMLab's own releases on PyTorch 2.1, and run the tests in it.
 #
-#   tools/openmmlab_stack.sh [VENV]          (.venv-openmmlab)
+#   tools/dev/openmmlab_stack.sh [VENV]          (.venv-openmmlab)
 #
 # Every step can be repeated: what is already there is left alone. PYTHON names a Python 3.11, UV_FIND_LINKS=DIR takes
 # prebuilt wheels from DIR. docs/stacks.md has the outcome.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 venv=${1:-.venv-openmmlab}
 uv_version=0.13.9
 lock=requirements/openmmlab-lock.txt

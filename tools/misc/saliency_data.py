@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Check sets of photos and masks of salient objects: tools/saliency_data.py DATA_ROOT; see --help."""
+"""Check sets of photos and masks of salient objects.
+
+    tools/misc/saliency_data.py DATA_ROOT
+"""
 from res2net_mm.datasets.saliency_folders import main
 
 if __name__ == '__main__':

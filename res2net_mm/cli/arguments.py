@@ -1,0 +1,77 @@
+"""Arguments that several commands share, and the config that they describe."""
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from ..utils.config import load_config
+from ..utils.config_edits import apply_setting, move_data_root
+from ..utils.errors import UserError
+
+
+def common_arguments(description: str) -> ArgumentParser:
+    """A parser of what ``tools/train.py`` and ``tools/test.py`` are both told; ``read_config`` reads the result."""
+    parser = ArgumentParser(description=description)
+    config_argument(parser)
+    parser.add_argument('--work-dir', metavar='DIR', help='where logs and checkpoints go (work_dirs/CONFIG)')
+    parser.add_argument('--data-root', metavar='DIR', help="take the data from DIR instead of the config's data_root")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
+    device_argument(parser)
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
+                        help='what started the processes of a distributed run (tools/dist_train.sh: pytorch)')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)
+    return parser
+
+
+def config_argument(parser: ArgumentParser) -> None:
+    """Add CONFIG."""
+    parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
+
+
+def device_argument(parser: ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
+
+
+def models_arguments(parser: ArgumentParser, checkpoint: str) -> None:
+    """Add CONFIG and CHECKPOINT of a model, and ``--compare`` for models to put beside it.
+
+    Args:
+        parser (ArgumentParser): The parser.
+        checkpoint (str): The help text of CHECKPOINT.
+    """
+    config_argument(parser)
+    parser.add_argument('checkpoint', help=checkpoint)
+    parser.add_argument('--compare', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                        help='another model to draw beside the first; may be repeated')
+
+
+def read_config(args: Namespace, setting: str | None = None) -> Config:
+    """The config of a command, changed as the command's arguments say.
+
+    Args:
+        args (Namespace): What a parser of ``common_arguments`` returns.
+        setting (str | None): One of the config's ``test_settings`` to merge. Defaults to None.
+
+    Raises:
+        UserError: If there is no such config, no such setting, or no ``data_root`` to move.
+    """
+    try:
+        cfg = load_config(args.config)
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+    if setting:
+        apply_setting(cfg, setting, args.config)
+    if args.data_root:
+        move_data_root(cfg, args.data_root)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir or not cfg.get('work_dir'):
+        cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return cfg

@@ -1,0 +1,40 @@
+"""How a command ends: what the user can mend becomes one line on stderr and exit code 1."""
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Callable, NoReturn
+
+from ..datasets.checks import BadDataError
+from ..utils.errors import UserError
+from .device import torch_device
+
+# What a tool that reads a few files and builds a model reports as a message. Training and testing report UserErrors
+# alone: anything else that happens in a toolbox deserves its traceback.
+TOOL_ERRORS = (UserError, BadDataError, OSError, ValueError, ModuleNotFoundError)
+
+
+def run_command(run: Callable[..., object], *arguments: Any,
+                errors: tuple[type[Exception], ...] = (UserError, BadDataError)) -> None:
+    """Call ``run(*arguments)``; where it raises one of ``errors``, print the message and end with exit code 1."""
+    try:
+        run(*arguments)
+    except errors as error:
+        fail(error_message(error))
+
+
+def run_tool(run: Callable[[Namespace, Any], object], args: Namespace) -> None:
+    """Call ``run(args, device)`` with the torch.device of ``--device``; every one of TOOL_ERRORS is a message."""
+    run_command(lambda: run(args, torch_device(args.device)), errors=TOOL_ERRORS)
+
+
+def error_message(error: Exception) -> str:
+    """The message of an error, without the traceback that PyTorch puts before one of a process that loads data."""
+    text = str(error)
+    return text.rpartition(f'{type(error).__name__}: ')[2].strip() if text.startswith('Caught ') else text
+
+
+def fail(message: object) -> NoReturn:
+    """End the process with ``PROGRAM: error: MESSAGE`` on stderr and exit code 1."""
+    sys.exit(f'{Path(sys.argv[0]).name}: error: {message}')

@@ -1,0 +1,70 @@
+"""What training and testing share: mmengine's Runner, also in several processes on a CPU, and a look at checkpoints."""
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mmengine.config import Config
+
+from ..utils.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config, of the kind that its ``runner_type`` names; imports torch.
+
+    Raises:
+        UserError: If ``cfg.launcher`` does not work on the CPU, and there is no GPU.
+    """
+    from mmengine.device import get_device
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+    if cfg.launcher != 'none' and get_device() == 'cpu':
+        join_cpu_processes(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def join_cpu_processes(cfg: Config) -> None:
+    """Start gloo, and have the model wrapped without device numbers: mmengine would ask for CUDA devices in both.
+
+    Args:
+        cfg (mmengine.Config): The config, changed in place: another model wrapper, and no ``sync_bn``.
+
+    Raises:
+        UserError: If ``cfg.launcher`` is not 'pytorch'.
+    """
+    import torch.distributed
+    if cfg.launcher != 'pytorch':
+        raise UserError(f'--launcher {cfg.launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    if cfg.pop('sync_bn', None) and torch.distributed.get_rank() == 0:
+        print('sync_bn is left out: batch norms synchronise on GPUs only; here each process has its own statistics')
+    if not cfg.get('model_wrapper_cfg'):
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def check_checkpoint(path: str | None) -> None:
+    """Read a checkpoint before anything is built, and drop it again.
+
+    Args:
+        path (str | None): A local file; None and addresses such as ``https://...`` are not looked at.
+
+    Raises:
+        UserError: If the file does not exist or cannot be read.
+    """
+    if not path or '://' in path:
+        return
+    if not os.path.isfile(path):
+        raise UserError(f"checkpoint '{path}' does not exist")
+    from ..checkpoints.files import load_from_local
+    try:
+        load_from_local(path, map_location='cpu')
+    except Exception as error:  # PyTorch's own reader fails in many ways on a file that is not whole
+        raise UserError(f"checkpoint '{path}' cannot be read: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,146 @@
+"""``tools/test.py``: evaluate a checkpoint on the test set of any config of any toolbox, through mmengine's Runner."""
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config, ConfigDict
+
+from ..datasets.checks import check_data, check_photos
+from ..utils.errors import UserError
+from .arguments import common_arguments, read_config
+from .command import run_command
+from .device import choose_device
+from .runner import build_runner, check_checkpoint
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        argv (Sequence[str] | None): Its arguments. Defaults to None: those of the process.
+    """
+    parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
+    parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
+    parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
+    parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
+    parser.add_argument('--accelerate', nargs='?', const='pytorch',
+                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
+                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
+    parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS', help='how long --show shows one')
+    run_command(test, parser.parse_args(argv))
+
+
+def test(args: Namespace) -> None:
+    """Evaluate as the arguments say.
+
+    Raises:
+        UserError: If an argument, the config, the data or the checkpoint cannot be used.
+    """
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        raise UserError(f'--out {args.out}: must end with .pkl or .pickle')
+    choose_device(args.device)
+    cfg = read_config(args, args.setting)
+
+    table = paper_table(cfg)
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    check_data(cfg, ('test', ))
+    check_checkpoint(args.checkpoint)
+    cfg.load_from = None
+    if cfg.get('runner_type') == 'FlexibleRunner':
+        cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
+    runner = build_runner(cfg)
+    check_photos(runner.test_loop)
+    if args.out:
+        from mmengine.evaluator import DumpResults
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    try:
+        runner.load_checkpoint(args.checkpoint, strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"checkpoint '{args.checkpoint}' for {args.config}: {error}") from error
+    if args.accelerate:
+        accelerate_model(runner, args.accelerate)
+    metrics = runner.test()
+    if table:
+        print_beside_paper(table, metrics)
+
+
+def paper_table(cfg: Config) -> Any:
+    """The table of the paper that a config names as its ``paper_table``, or None.
+
+    Raises:
+        UserError: If the paper has no such table.
+    """
+    name = cfg.get('paper_table')
+    if not name:
+        return None
+    from ..reproduction.tables import read_tables
+    tables = read_tables()
+    if name not in tables:
+        raise UserError(f'paper_table={name!r} must be one of {", ".join(tables)}')
+    return tables[name]
+
+
+def print_beside_paper(table: Any, metrics: Mapping[str, float]) -> None:
+    """Print what was measured beside the numbers of a table; of several processes only the first prints."""
+    from mmengine.dist import is_main_process
+
+    from ..reproduction.tables import print_settings
+    if is_main_process():
+        print_settings(table, metrics)
+
+
+def draw_predictions(cfg: Config, args: Namespace) -> None:
+    """Turn on the toolbox's visualization hook; the toolboxes call its switches by different names.
+
+    Args:
+        cfg (mmengine.Config): The config, changed in place.
+        args (Namespace): With ``show``, ``show_dir``, ``wait_time`` and ``config``.
+
+    Raises:
+        UserError: If the config has no such hook.
+    """
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook:
+        raise UserError(f'--show and --show-dir: {args.config} has no default_hooks.visualization')
+    det_or_seg = hook.type.rpartition('.')[2] in ('DetVisualizationHook', 'SegVisualizationHook')
+    hook['draw' if det_or_seg else 'enable'] = True
+    hook.show = args.show
+    if args.show:
+        hook.wait_time = args.wait_time
+    if args.show_dir:
+        show_dir = os.path.abspath(args.show_dir)  # mmdet would put a relative one inside the work directory
+        if 'SegVisualizationHook' in hook.type:
+            cfg.visualizer = ConfigDict(cfg.get('visualizer') or {}, save_dir=show_dir)
+        else:
+            hook['test_out_dir' if det_or_seg else 'out_dir'] = show_dir
+
+
+def accelerate_model(runner: Runner, backend: str) -> None:
+    """Put a faster copy in the place of the model that a Runner tests.
+
+    Args:
+        runner (mmengine.runner.Runner): The Runner, changed in place.
+        backend (str): As for ``res2net_mm.accelerate``.
+
+    Raises:
+        UserError: If the backend is not installed, or cannot run the model.
+    """
+    from ..acceleration.backends import accelerate
+    wrapped = runner.distributed
+    try:
+        fast = accelerate(runner.model.module if wrapped else runner.model, backend)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise UserError(f'--accelerate: {error}') from error
+    if wrapped:
+        runner.model.module = fast
+    else:
+        runner.model = fast

@@ -1,0 +1,83 @@
+"""``tools/train.py``: train the model of any config of any toolbox, through mmengine's Runner."""
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+
+from mmengine.config import Config
+
+from ..datasets.checks import check_data, check_photos, skip_bad_samples
+from ..utils.errors import UserError
+from .arguments import common_arguments, read_config
+from .command import run_command
+from .device import choose_device
+from .runner import build_runner, check_checkpoint
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        argv (Sequence[str] | None): Its arguments. Defaults to None: those of the process.
+    """
+    parser = common_arguments('Train the model of a config.')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
+                        help='automatic mixed precision in float16 or the type that is given')
+    parser.add_argument('--accelerate', action='store_true',
+                        help='train the same model faster and in less memory: the same up to rounding')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
+    parser.add_argument('--strict-data', action='store_true',
+                        help='stop at the first bad image or mask of the training data instead of skipping it')
+    run_command(train, parser.parse_args(argv))
+
+
+def train(args: Namespace) -> None:
+    """Train as the arguments say.
+
+    Raises:
+        UserError: If an argument, the config, the data or a checkpoint cannot be used.
+    """
+    choose_device(args.device)
+    cfg = read_config(args)
+
+    if args.amp:
+        use_mixed_precision(cfg, args.amp)
+    if args.accelerate:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.AccelerateTraining')]
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise UserError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+
+    check_data(cfg, ('train', 'val'))
+    check_checkpoint(cfg.get('load_from'))
+    skip_bad_samples(cfg, strict=args.strict_data)
+    runner = build_runner(cfg)
+    check_photos(runner.val_loop)
+    runner.train()
+
+
+def use_mixed_precision(cfg: Config, dtype: str) -> None:
+    """Autocast, with a dynamic loss scale for float16; in bfloat16 a detector's heads stay in float32.
+
+    Args:
+        cfg (mmengine.Config): The config, changed in place.
+        dtype (str): 'float16' or 'bfloat16'.
+
+    Raises:
+        UserError: If there is no GPU, unless it is a detector and ``dtype`` is 'bfloat16'.
+    """
+    if dtype == 'bfloat16' and cfg.get('default_scope') == 'mmdet':
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.BFloat16Features')]
+        return
+    from mmengine.device import get_device
+    if get_device() == 'cpu':
+        raise UserError(f'--amp {dtype}: on the CPU only detectors have mixed precision, --amp bfloat16')
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if dtype == 'float16' else 1.)

@@ -1,6 +1,0 @@
-#!/usr/bin/env python
-"""Images per second of whole models: tools/benchmark_models.py CONFIG... [--backends ...]; see --help."""
-from res2net_mm.benchmark.detectors import main
-
-if __name__ == '__main__':
-    main()

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Convert a checkpoint, or say what it is.
+
+    tools/model_converters/convert_checkpoint.py SRC DST --to LAYOUT, or --inspect FILE
+"""
+from res2net_mm.checkpoints.convert import main
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Draw photo, truth and the maps of two models.
+
+    tools/visualization/saliency_sheet.py CONFIG CHECKPOINT --compare CONFIG CHECKPOINT
+"""
+from res2net_mm.analysis.saliency_sheet import main
+
+if __name__ == '__main__':
+    main()
