@@ -7,20 +7,21 @@ from pathlib import Path
 
 from mmengine.config import ConfigDict, DictAction
 
-from ..datasets.checks import BadDataError, check_data, check_photos, skip_bad_samples
+from ..datasets.checks import BadDataError, check_data, check_images, skip_bad_samples
+from ..utils.errors import UserError
 
 # This module imports mmengine's Runner, and with it torch, only after --device has been read: mmengine decides for a
 # device when it is imported.
 
 
 def stop_at_bad_data(command):
-    """End a command with the message of a BadDataError, also of one raised in a process that loads data."""
+    """End a command with the message of a UserError, also of a BadDataError of a process that loads data."""
 
     @functools.wraps(command)
     def run(argv=None):
         try:
             command(argv)
-        except BadDataError as error:
+        except UserError as error:
             fail(str(error).rpartition('BadDataError: ')[2].strip())  # what torch puts before it is a traceback
 
     return run
@@ -39,7 +40,7 @@ def train(argv=None):
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
     parser.add_argument('--strict-data', action='store_true',
-                        help='stop at the first bad photo or mask of the training data instead of skipping it')
+                        help='stop at the first bad image or mask of the training data instead of skipping it')
     args = parser.parse_args(argv)
     choose_device(args.device)
     cfg = read_config(args)
@@ -60,7 +61,7 @@ def train(argv=None):
     check_checkpoint(cfg.get('load_from'))
     skip_bad_samples(cfg, strict=args.strict_data)
     runner = build_runner(cfg, args)
-    check_photos(runner.val_loop)
+    check_images(runner.val_loop)
     runner.train()
 
 
@@ -83,6 +84,7 @@ def test(argv=None):
     choose_device(args.device)
     cfg = read_config(args, args.setting)
 
+    table = paper_table(cfg)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     check_data(cfg, ('test', ))
@@ -91,7 +93,7 @@ def test(argv=None):
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg, args)
-    check_photos(runner.test_loop)
+    check_images(runner.test_loop)
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
@@ -101,7 +103,34 @@ def test(argv=None):
         fail(f"checkpoint '{args.checkpoint}' for {args.config}: {error}")
     if args.accelerate:
         accelerate_model(runner, args.accelerate)
-    runner.test()
+    metrics = runner.test()
+    if table:
+        print_beside_paper(table, metrics)
+
+
+def paper_table(cfg):
+    """The table of the paper that a config wants its results beside, or None.
+
+    Raises:
+        UserError: If the config names one that there is not.
+    """
+    name = cfg.get('paper_table')
+    if not name:
+        return None
+    from ..reproduction.tables import read_tables
+    tables = read_tables()
+    if name not in tables:
+        raise UserError(f'paper_table={name!r} must be one of {", ".join(tables)}')
+    return tables[name]
+
+
+def print_beside_paper(table, metrics):
+    """Print the metrics of a test beside the paper's, from the first process of a distributed run alone."""
+    from mmengine.dist import is_main_process
+
+    from ..reproduction.tables import print_settings
+    if is_main_process():
+        print_settings(table, metrics)
 
 
 def common_arguments(description):
