@@ -9,7 +9,9 @@ from .image_folders import write_image
 
 
 def write_digits(root: str | Path) -> None:
-    """Write scikit-learn's handwritten digits, 1797 real images of 8 x 8 pixels and 17 greys, a third of them as val.
+    """Write scikit-learn's handwritten digits, a third of them as val.
+
+    They are 1797 real images of 8 x 8 pixels and 17 greys.
 
     Args:
         root (str | Path): Where to write.

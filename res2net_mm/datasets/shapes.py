@@ -49,10 +49,11 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
 
 
 def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size: int = 64, seed: int = 0) -> None:
-    """Write the classification set: images of one shape each, brighter than its background of changing colour.
+    """Write the classification set: images of one shape each.
 
-    The size of the shape is drawn log-uniformly from ``SMALL_SIZES``, a factor of 8; every class has as many images.
-    Boxes and outlines are in ``annotations/train.json`` and ``val.json``, in COCO's format, for ``tools/cam.py``.
+    A shape is brighter than its background, whose colour changes. Its size is drawn log-uniformly from ``SMALL_SIZES``,
+    a factor of 8; every class has as many images. Boxes and outlines are in ``annotations/train.json`` and
+    ``val.json``, in COCO's format, for ``tools/cam.py``.
 
     Args:
         root (str | Path): Where to write.

@@ -132,7 +132,7 @@ def test_weights_of_the_v1d_twin_arrive(monkeypatch):
     assert all(torch.equal(value, source[key]) for key, value in model.state_dict().items())
 
 
-# A COCO folder of four persons on two photos of noise, and another one's detections of them.
+# A COCO folder of four persons on two images of noise, and another one's detections of them.
 @pytest.fixture(scope='module')
 def persons(tmp_path_factory):
     import cv2

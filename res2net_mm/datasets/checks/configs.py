@@ -91,7 +91,7 @@ def is_missing(path: str | None) -> bool:
 
 
 def check_annotations(dataset: dict, scope: str | None, labelled: bool) -> None:
-    """Check the annotations that one dataset config names: what is checked depends on the class that reads them.
+    """Check the annotations that one dataset config names, as the class of the dataset reads them.
 
     Args:
         dataset (dict): The config, of no wrapper.
@@ -130,7 +130,7 @@ def check_annotations(dataset: dict, scope: str | None, labelled: bool) -> None:
 
 
 def check_coco_dataset(path: str, dataset: dict, kind: type, labelled: bool, keypoints: bool) -> None:
-    """Check a file in COCO's format, and the detections that a dataset of mmpose may use instead of its boxes.
+    """Check the file in COCO's format, and the file of detected boxes, of one dataset config.
 
     Args:
         path (str): The file.
@@ -154,7 +154,14 @@ def check_coco_dataset(path: str, dataset: dict, kind: type, labelled: bool, key
 
 
 def dataset_class(dataset: dict, scope: str | None) -> type:
-    """The class that a dataset config names; ``object`` if it names none that is known (the Runner will say so)."""
+    """The class that a dataset config names; ``object`` if none of that name is known.
+
+    The Runner will say that a class is not known.
+
+    Args:
+        dataset (dict): The config.
+        scope (str | None): The toolbox that its type is looked up in.
+    """
     kind = dataset.get('type')
     if not isinstance(kind, str):
         return kind or object
@@ -173,7 +180,9 @@ def class_names(dataset: dict, kind: type) -> Sequence[str] | None:
 
 
 def skip_bad_samples(cfg: Config, strict: bool = False) -> None:
-    """Put SkipBadSample around every loading transform of the training pipelines, also in wrappers and in hooks.
+    """Put SkipBadSample around every loading transform of the training pipelines.
+
+    Pipelines inside of wrappers of datasets and of hooks are training pipelines too.
 
     Args:
         cfg (mmengine.Config): The config, changed in place.
@@ -200,7 +209,15 @@ def skip_bad_samples(cfg: Config, strict: bool = False) -> None:
 
 
 def segmentation_labels(dataset: dict, scope: str | None) -> dict[str, int | None]:
-    """The labels that masks may have once they are loaded, as arguments of SkipBadSample; none if not mmseg's."""
+    """The labels that loaded masks of a dataset of mmseg may have, as arguments of SkipBadSample.
+
+    Args:
+        dataset (dict): The config of any dataset.
+        scope (str | None): The toolbox that its type is looked up in.
+
+    Returns:
+        dict: ``num_classes`` and ``ignore_index``; nothing for a dataset of another toolbox.
+    """
     kind = dataset_class(dataset, scope)
     if 'BaseSegDataset' not in {base.__name__ for base in kind.__mro__}:
         return {}

@@ -61,7 +61,11 @@ def check_images(loop: BaseLoop | None) -> None:
 
 
 def mask_check(dataset: BaseDataset) -> Callable[[str, str], str | None] | None:
-    """What says what is wrong with a mask file of a built dataset for its image; None if the dataset reads no masks."""
+    """The check of a built dataset's mask files; None if the dataset reads no masks.
+
+    Returns:
+        Callable | None: It takes a mask file and an image file, and returns what is wrong with the mask, or None.
+    """
     if hasattr(dataset, 'mask_defect'):
         return dataset.mask_defect  # masks of its own kind
     labels = mask_labels(dataset)

@@ -273,7 +273,9 @@ def check_labels(path: str, lines: Sequence[str], classes: Sequence[str] | None)
 
 
 def check_image_folders(dataset: dict, classes: Sequence[str] | None) -> None:
-    """Check a classification set without a list: a folder of images for every class. ImageNet's may have a list.
+    """Check a classification set of a folder of images for every class.
+
+    ImageNet's may have a list, which is checked instead.
 
     Args:
         dataset (dict): The config of the dataset.

@@ -43,6 +43,7 @@ class ClippedBBoxTransform(BaseTransform):
         self.rotate_prob = rotate_prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Scale and rotate the boxes of a sample."""
         n = len(results['bbox_scale'])
         scale = 1 + self.scale_std * np.random.randn(n, 1).clip(-1, 1)
         rotation = self.rotate_std * np.random.randn(n).clip(-2, 2)

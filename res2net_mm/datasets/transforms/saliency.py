@@ -17,6 +17,7 @@ class LoadSaliencyAnnotations(BaseTransform):
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load the mask of a sample."""
         results['gt_seg_map'] = read_mask(results['seg_map_path'])
         results['seg_fields'].append('gt_seg_map')
         return results

@@ -20,10 +20,12 @@ class BFloat16Features(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
+        """Replace the forwards of backbone and neck."""
         for module in backbone_and_neck(runner.model):
             compute_in_bfloat16(module)
 
     def after_train(self, runner: Runner) -> None:
+        """Put the forwards of backbone and neck back."""
         for module in backbone_and_neck(runner.model):
             del module.forward
 

@@ -23,6 +23,7 @@ class RefuseTestImages(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
+        """Compare the images to train on with every test set of the config."""
         trained = [dataset.get_data_info(i)['img_path'] for dataset in leaves(runner.train_dataloader.dataset)
                    for i in range(len(dataset))]
         for dataset in leaves(runner.cfg.test_dataloader.dataset):
