@@ -8,12 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
+from PIL import Image
 from torch import nn
 
 from res2net_mm import accelerate_training
+from res2net_mm.datasets.checks import BadDataError
+from res2net_mm.datasets.shapes import CLASSES
 from res2net_mm.models.names import ARCHS
 
 ROOT = Path(__file__).parents[1]
@@ -168,12 +174,16 @@ class AverageLoss(Hook):
 """
 
 
+def free_port():
+    """A port that no process listens on, as text."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
 def train_in_processes(folder, config, processes, *arguments):
     """Train in processes of their own, on the CPU."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, 'PORT': str(port), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{TOOLS.parent}:{folder}',
+    env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{TOOLS.parent}:{folder}',
            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     command = [TOOLS / 'dist_train.sh', config, str(processes)] if processes > 1 else [
         sys.executable, TOOLS / 'train.py', config]
@@ -266,3 +276,88 @@ class Contiguous(nn.Module):
 
     def forward(self, x):
         return (x.contiguous(), )
+# 4. Bad data, and configs to check it with.
+
+
+def cut(path):
+    """Cut the last third off a file."""
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
+
+
+def expect_bad_data(message, check, *args):
+    with pytest.raises(BadDataError) as error:
+        check(*args)
+    assert re.search(message, str(error.value), re.DOTALL), error.value
+
+
+def detection_config(root, split='train', **options):
+    """The data of a detector, as far as the checks look at them."""
+    data = dict(type='CocoDataset', data_root=str(root), ann_file=f'annotations/instances_{split}2017.json',
+                data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=CLASSES), test_mode=split == 'val',
+                pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)], **options)
+    return ConfigDict({'default_scope': 'mmdet', f'{split}_dataloader': dict(dataset=data)})
+
+
+def segmentation_config(root, split):
+    """The data of a segmentor with two classes, as far as the checks look at them."""
+    pytest.importorskip('mmseg')
+    data = dict(type='BaseSegDataset', data_root=str(root), ann_file=str(root / 'names.txt'),
+                data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+                metainfo=dict(classes=('nothing', 'thing')), test_mode=split == 'val',
+                pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')])
+    return ConfigDict({'default_scope': 'mmseg', f'{split}_dataloader': dict(dataset=data)})
+
+
+def crop_mask(path):
+    cv2.imwrite(str(path), cv2.imread(str(path), -1)[:40])
+
+
+def write_unknown_label(path):
+    cv2.imwrite(str(path), np.full((48, 64), 2, np.uint8))
+
+
+def write_coloured_mask(path):
+    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+
+
+MASK_DEFECTS = [  # of the second image of the fixture ``masks``: the file, what to do to it, and what is said of it
+    ('JPEGImages/b.jpg', Path.unlink, 'does not exist'),
+    ('JPEGImages/b.jpg', cut, 'is cut off'),
+    ('SegmentationClass/b.png', Path.unlink, 'does not exist'),
+    ('SegmentationClass/b.png', cut, 'is cut off'),
+    ('SegmentationClass/b.png', crop_mask, 'mask of 40 x 64 pixels for an image of 48 x 64'),
+    ('SegmentationClass/b.png', write_unknown_label, 'mask with label 2; allowed are 0 to 1 and 255'),
+    ('SegmentationClass/b.png', write_coloured_mask, 'must have one channel'),
+]
+
+# 5. Images with salient objects.
+
+SALIENCY_SIZES = [(64, 64), (47, 64), (64, 51), (40, 60), (64, 40)]  # of the images of each set of ``saliency_sets``
+# Masks: every grey once, and a box of ones.
+GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
+BOX = np.zeros((16, 16), np.uint8)
+BOX[4:9, 5:12] = 1
+
+
+def write_image(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def write_saliency_pair(image, mask, seed, size, values=255):
+    """A noisy image with a bright box, and its mask."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros(size, np.uint8)
+    top, left = rng.integers(4, 16, 2)
+    label[top:top + 20, left:left + 22] = values
+    write_image(image, rng.integers(0, 90, (*size, 3), np.uint8) + (label > 0)[..., None] * np.uint8(120))
+    write_image(mask, label)
+
+
+def saliency_sample(labels, **metainfo):
+    """Labels (h, w) as mmseg packs them."""
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+    size = tuple(labels.shape[-2:])
+    return SegDataSample(gt_sem_seg=PixelData(data=labels.reshape(1, *size)),
+                         metainfo=dict(ori_shape=size, img_shape=size, **metainfo))

@@ -50,7 +50,7 @@ def walk(node):
 
 
 def module_name(path):
-    """'cli/train.py' -> 'cli.train', 'cli/__init__.py' -> 'cli', '__init__.py' -> ''."""
+    """'cli/train.py' -> 'run_train', 'cli/__init__.py' -> 'cli', '__init__.py' -> ''."""
     parts = path[:-len('.py')].split('/')
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 

@@ -57,7 +57,8 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(sets=('ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON'), **tested))
 val_evaluator = dict(type='res2net_mm.SaliencyMetric')
-test_evaluator = dict(type='res2net_mm.SaliencyMetric', table='table9')
+test_evaluator = val_evaluator
+paper_table = 'table9'  # tools/test.py prints it beside the results
 test_settings = dict(  # one set alone
     ecssd=dict(test_dataloader=dict(dataset=dict(sets=('ECSSD', )))),
     pascal_s=dict(test_dataloader=dict(dataset=dict(sets=('PASCAL-S', )))),
@@ -78,7 +79,7 @@ optim_wrapper = dict(
             for layer in ('score', 'merge', 'fuse') for kind, factor in (('weight', 0.1), ('bias', 0.2))
         }))
 param_scheduler = [dict(type='MultiStepLR', milestones=[75000], gamma=0.1, begin=0, end=120000, by_epoch=False)]
-custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss'), dict(type='res2net_mm.RefuseTestPhotos')]
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss'), dict(type='res2net_mm.RefuseTestImages')]
 auto_scale_lr = dict(enable=False, base_batch_size=1)
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -4,9 +4,9 @@
 
 mmpose's SimpleBaseline with what the official Res2Net-Pose-Estimation does otherwise: Adam 1e-3 without warm-up, 4 GPUs
 with 32 persons each, 140 epochs with steps at 90 and 120, no half bodies, and its own law of scale and rotation
-(res2net_mm/datasets/transforms.py). Test: flipped and shifted heatmaps, OKS-NMS at 0.9 and keypoint scores above 0.2
-for the rescoring, both CocoMetric's defaults. One thing differs: the official code feeds BGR images, normalised with
-the statistics of RGB; here it is RGB, which the ImageNet weights were trained with.
+(res2net_mm/datasets/transforms/pose.py). Test: flipped and shifted heatmaps, OKS-NMS at 0.9 and keypoint scores above
+0.2 for the rescoring, both CocoMetric's defaults. One thing differs: the official code feeds BGR images, normalised
+with the statistics of RGB; here it is RGB, which the ImageNet weights were trained with.
 
 AP depends on the boxes as much as on the model, so the name of every result says whose they are:
     gt_boxes/AP          ground-truth boxes: validation, and tools/test.py by default or with --setting gt_boxes

@@ -8,9 +8,10 @@ from mmengine.registry import MODELS, init_default_scope
 
 from ..cli.arguments import device_argument, models_arguments
 from ..cli.command import run_tool
-from ..datasets.checks import leaves, size_defect
-from ..datasets.saliency_folders import find_pairs, read_mask
+from ..datasets.checks.configs import leaves
+from ..datasets.saliency_folders import find_pairs
 from ..utils.images import read_image
+from ..utils.masks import read_mask, size_defect
 from ..utils.text import number_duplicates, shorten
 from .cam.explain import load_weights
 

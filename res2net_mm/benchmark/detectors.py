@@ -22,8 +22,8 @@ from mmengine.structures import InstanceData
 
 from ..acceleration.backends import BACKENDS, accelerate
 from ..cli.command import run_tool
-from ..engine.hooks import BFloat16Features
 from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from ..models.parts import backbone_and_neck
 from ..utils.config import load_config
 from ..utils.text import markdown_table
 from . import timing as measuring
@@ -150,7 +150,7 @@ def compute_in(model, dtype, layout):
     """Have backbone and neck compute in a type and a memory format; what comes in and out is as it was."""
     if (dtype, layout) == (torch.float32, torch.contiguous_format):
         return
-    parts = BFloat16Features.modules(model)
+    parts = backbone_and_neck(model)
     for part in parts:
         part.to(dtype=dtype, memory_format=layout)
     parts[0].register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype=dtype, memory_format=layout), ))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..datasets.checks import check_data, check_photos
+from ..datasets.checks import check_data, check_images
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
@@ -58,7 +58,7 @@ def test(args: Namespace) -> None:
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg)
-    check_photos(runner.test_loop)
+    check_images(runner.test_loop)
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from ..datasets.checks import check_data, check_photos, skip_bad_samples
+from ..datasets.checks import check_data, check_images, skip_bad_samples
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
@@ -59,7 +59,7 @@ def train(args: Namespace) -> None:
     check_checkpoint(cfg.get('load_from'))
     skip_bad_samples(cfg, strict=args.strict_data)
     runner = build_runner(cfg)
-    check_photos(runner.val_loop)
+    check_images(runner.val_loop)
     runner.train()
 
 

@@ -1,58 +1,62 @@
-"""Data sets that no toolbox has. This needs mmseg."""
+"""Datasets that no toolbox has. This needs mmseg."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
-from . import saliency_folders as saliency_data
+from . import saliency_folders
 
 
 @DATASETS.register_module()
 class SaliencyDataset(BaseSegDataset):
-    """Photos with masks of their salient objects, of one set or several (paper section 4.9).
+    """Images with masks of their salient objects, of one set or several (paper section 4.9).
 
-    ``saliency_data.py`` says how the folders may lie. Labels are 0 and 1, the latter for salient; every sample says in
-    ``set_name`` which set it is of.
+    ``saliency_folders.py`` says how the folders may lie. Labels are 0 and 1, the latter for salient; every sample says
+    in ``set_name`` which set it is of.
 
     Args:
         sets (Sequence[str]): Each a set, a folder in ``data_root``; 'MSRA-B:train.txt' is the part of MSRA-B that
-            train.txt in its folder lists, one name of a photo a line.
+            train.txt in its folder lists, one name of an image a line.
         data_root (str): The folder of the sets. Defaults to ''.
         pipeline (Sequence[dict]): Transforms. Defaults to ().
-        indices (int | Sequence[int] | None): The first so many photos, or those at these positions, of all sets
+        indices (int | Sequence[int] | None): The first so many images, or those at these positions, of all sets
             together. Defaults to None, all.
-        test_mode (bool): Whether a photo that cannot be loaded is an error, instead of another being taken. Defaults
+        test_mode (bool): Whether an image that cannot be loaded is an error, instead of another being taken. Defaults
             to False.
         lazy_init (bool): Look into the folders on ``full_init``, not at once. Defaults to False.
-        max_refetch (int): How often another photo is taken. Defaults to 1000.
+        max_refetch (int): How often another image is taken. Defaults to 1000.
 
     Raises:
-        BadDataError: If there is no such set, or its folder holds no photos in a known way.
+        BadDataError: If there is no such set, or its folder holds no images in a known way.
     """
 
     METAINFO = dict(classes=('background', 'salient'), palette=[[0, 0, 0], [255, 255, 255]])
 
     def __init__(self,
-                 sets,
-                 data_root='',
-                 pipeline=(),
-                 indices=None,
-                 test_mode=False,
-                 lazy_init=False,
-                 max_refetch=1000):
+                 sets: Sequence[str],
+                 data_root: str = '',
+                 pipeline: Sequence[dict] = (),
+                 indices: int | Sequence[int] | None = None,
+                 test_mode: bool = False,
+                 lazy_init: bool = False,
+                 max_refetch: int = 1000) -> None:
         if isinstance(sets, str) or not sets:
             raise ValueError(f"SaliencyDataset: sets={sets!r} must be a sequence of names, such as ('ECSSD', )")
         self.sets = sets
         super().__init__(data_root=data_root, pipeline=list(pipeline), indices=indices, test_mode=test_mode,
                          lazy_init=lazy_init, max_refetch=max_refetch)
 
-    def load_data_list(self):
-        """Find the photos of all sets."""
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Find the images of all sets."""
         return [
-            dict(img_path=str(photo), seg_map_path=str(mask), set_name=saliency_data.set_name(name), label_map=None,
+            dict(img_path=str(image), seg_map_path=str(mask), set_name=saliency_folders.set_name(name), label_map=None,
                  reduce_zero_label=False, seg_fields=[])
-            for name in self.sets for photo, mask in saliency_data.find_pairs(self.data_root, name)
+            for name in self.sets for image, mask in saliency_folders.find_pairs(self.data_root, name)
         ]
 
     @staticmethod
-    def mask_defect(mask, photo):
-        """What is wrong with a mask file for its photo, or None: what ``data.check_photos`` asks."""
-        return saliency_data.mask_defect(mask, photo)
+    def mask_defect(mask: str, image: str) -> str | None:
+        """What is wrong with a mask file for its image, or None: what ``check_images`` asks."""
+        return saliency_folders.mask_defect(mask, image)

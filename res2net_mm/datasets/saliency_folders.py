@@ -1,7 +1,7 @@
-"""Sets of photos with their salient objects: how their folders lie, how masks are read, and what to check first.
+"""Sets of images with their salient objects: how their folders lie, and what to check before training on them.
 
 A set is a folder in the data root, named as the set is: MSRA-B, ECSSD, PASCAL-S, HKU-IS, DUT-OMRON, DUTS-TR, DUTS-TE,
-SOD, or one of your own. In it lie the photos and the masks, in two folders of any of these names, or in one:
+SOD, or one of your own. In it lie the images and the masks, in two folders of any of these names, or in one:
 
     Imgs/ Masks/                            here, and what to choose for a set of your own
     images/ ground_truth_mask/              ECSSD as it is downloaded
@@ -9,60 +9,61 @@ SOD, or one of your own. In it lie the photos and the masks, in two folders of a
     DUT-OMRON-image/ pixelwiseGT-new-PNG/   DUT-OMRON
     DUTS-TR-Image/ DUTS-TR-Mask/            DUTS; also DUTS-TE-...
     images/ or Image/ with masks/, Mask/, gt/ or GT/
-    Imgs/                                   MSRA-B: photos are the .jpg, masks the .png
+    Imgs/                                   MSRA-B: images are the .jpg, masks the .png
 
-Capitals, '-' and '_' do not count. A mask has the name of its photo. A part of a set is a text file in the set's folder
-with the name of a photo on each line: MSRA-B comes with its 2500, 500 and 2000 photos for training, validation and test
-as such lists. (The list ``train.lst`` in the public code of DSS is not the first of them: it has 6603 photos of ECSSD,
-HKU-IS and DUT-OMRON in it.)
-
-Masks are black and white. A pixel is salient from 128 on, or, if the mask has no value but 0 and 1, where it is 1. A
-mask with three channels is taken if they are equal. One that is all black is taken: nothing is salient.
+Capitals, '-' and '_' do not count. A mask has the name of its image. A part of a set is a text file in the set's folder
+with the name of an image on each line: MSRA-B comes with its 2500, 500 and 2000 images for training, validation and
+test as such lists. (The list ``train.lst`` in the public code of DSS is not the first of them: it has 6603 images of
+ECSSD, HKU-IS and DUT-OMRON in it.) Masks are black and white, as ``utils/masks.py`` says.
 """
-import argparse
+from __future__ import annotations
+
 import hashlib
 import os
-from collections import namedtuple
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 from PIL import Image
 
 from ..utils.images import file_defect, image_shape
-from ..utils.text import shorten
-from .checks import BadDataError, read_names, size_defect
+from ..utils.masks import SALIENT, binarize, read_grey_values, size_defect
+from .checks.errors import BadDataError
+from .checks.formats import read_names
 
 SETS = ('MSRA-B', 'ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON', 'DUTS-TR', 'DUTS-TE', 'SOD')
-TRAINING = ('MSRA-B', 'DUTS-TR')
-FOLDERS = (  # of photos and of masks, as plain() has them
+TRAINING_SETS = ('MSRA-B', 'DUTS-TR')
+FOLDERS = (  # of images and of masks, as normalize_name() has them
     ('imgs', 'masks'), ('imgs', 'mask'), ('imgs', 'gt'), ('images', 'masks'), ('images', 'mask'), ('images', 'gt'),
     ('image', 'masks'), ('image', 'mask'), ('image', 'gt'), ('images', 'groundtruthmask'),
     ('dutomronimage', 'pixelwisegtnewpng'), ('dutstrimage', 'dutstrmask'), ('dutsteimage', 'dutstemask'),
     ('imgs', 'imgs'),
 )
-PHOTOS = ('.jpg', '.jpeg', '.png', '.bmp')
-MASKS = ('.png', '.bmp', '.jpg', '.jpeg')
-SALIENT = 128
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+MASK_SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 
 
 # 1. Folders.
 
 
-def set_name(entry):
-    """'PASCAL-S' or 'PASCAL-S:list.txt' -> 'pascal_s', as results are called."""
+def set_name(entry: str) -> str:
+    """Turn 'PASCAL-S' or 'PASCAL-S:list.txt' into 'pascal_s', the prefix of the set's results."""
     return entry.partition(':')[0].lower().replace('-', '_')
 
 
-def plain(name):
+def normalize_name(name: str) -> str:
+    """Bring the name of a set or folder to the form in which two spellings of it are equal."""
     return name.lower().replace('-', '').replace('_', '')
 
 
-def subfolders(folder):
-    return {plain(path.name): path for path in sorted(Path(folder).iterdir()) if path.is_dir()}
+def subfolders(folder: str | Path) -> dict[str, Path]:
+    """The folders inside of a folder, by normalized name."""
+    return {normalize_name(path.name): path for path in sorted(Path(folder).iterdir()) if path.is_dir()}
 
 
-def find_folders(root, name):
-    """The folders of the photos and of the masks of a set, which may be the same.
+def find_folders(root: str | Path, name: str) -> tuple[Path, Path]:
+    """Find the folders of the images and of the masks of a set, which may be the same.
 
     Args:
         root (str | Path): The data root.
@@ -76,135 +77,104 @@ def find_folders(root, name):
     """
     if not Path(root).is_dir():
         raise BadDataError(f"folder '{root}' of the saliency sets does not exist; give it with --data-root DIR")
-    there = subfolders(root)
-    if plain(name) not in there:
+    sets = subfolders(root)
+    if normalize_name(name) not in sets:
         raise BadDataError(f"'{root}' has no set '{name}': its folders are "
-                           f'{", ".join(path.name for path in there.values()) or "none"}; known sets are '
+                           f'{", ".join(path.name for path in sets.values()) or "none"}; known sets are '
                            f'{", ".join(SETS)}, and a set of your own is a folder with Imgs/ and Masks/')
-    folder = there[plain(name)]
+    folder = sets[normalize_name(name)]
     inside = subfolders(folder)
-    for photos, masks in FOLDERS:
-        if photos in inside and masks in inside:
-            return inside[photos], inside[masks]
-    has = ', '.join(path.name for path in inside.values()) or 'no folders'
-    raise BadDataError(f"'{folder}' must have photos in Imgs/ and masks in Masks/, or be of another layout that "
-                       f'res2net_mm/datasets/saliency_folders.py lists; it has {has}')
+    for images, masks in FOLDERS:
+        if images in inside and masks in inside:
+            return inside[images], inside[masks]
+    content = ', '.join(path.name for path in inside.values()) or 'no folders'
+    raise BadDataError(f"'{folder}' must have images in Imgs/ and masks in Masks/, or be of another layout that "
+                       f'res2net_mm/datasets/saliency_folders.py lists; it has {content}')
 
 
-def find_files(photos, masks):
-    """The photos and the masks of two folders by name: two dicts of paths.
+def find_files(image_folder: Path, mask_folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Find the images and the masks of two folders.
 
     Of two files with one name but different suffixes, the first by the order of the suffixes is taken.
+
+    Args:
+        image_folder (Path): The folder of the images.
+        mask_folder (Path): The folder of the masks, which may be the same.
+
+    Returns:
+        tuple[dict[str, Path], dict[str, Path]]: Images and masks by name without suffix.
     """
 
-    def by_stem(folder, suffixes):
+    def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         files = {}
         for suffix in suffixes[::-1]:
             files.update({path.stem: path for path in folder.iterdir() if path.suffix.lower() == suffix})
         return dict(sorted(files.items()))
 
-    if photos == masks:
-        return by_stem(photos, ('.jpg', '.jpeg')), by_stem(masks, ('.png', ))
-    return by_stem(photos, PHOTOS), by_stem(masks, MASKS)
+    if image_folder == mask_folder:
+        return by_stem(image_folder, ('.jpg', '.jpeg')), by_stem(mask_folder, ('.png', ))
+    return by_stem(image_folder, IMAGE_SUFFIXES), by_stem(mask_folder, MASK_SUFFIXES)
 
 
-def find_pairs(root, entry):
-    """The photos of a set, or of a part of it, with their masks.
+def find_pairs(root: str | Path, entry: str) -> list[tuple[Path, Path]]:
+    """Find the images of a set, or of a part of it, with their masks.
 
     A file that should be there but is not is named all the same: whoever loads it decides what to do about it.
 
     Args:
         root (str | Path): The data root.
-        entry (str): The set, 'ECSSD', or a list of some of its photos, 'MSRA-B:train.txt'.
+        entry (str): The set, 'ECSSD', or a list of some of its images, 'MSRA-B:train.txt'.
 
     Returns:
-        list[tuple[Path, Path]]: Photo and mask, by name or as listed.
+        list[tuple[Path, Path]]: Image and mask, by name or as listed.
 
     Raises:
-        BadDataError: If there is no such set or list, or it has no photos.
+        BadDataError: If there is no such set or list, or it has no images.
     """
     name, _, listed = entry.partition(':')
-    photo_folder, mask_folder = find_folders(root, name)
-    photos, masks = find_files(photo_folder, mask_folder)
-    names = list(photos)
+    image_folder, mask_folder = find_folders(root, name)
+    images, masks = find_files(image_folder, mask_folder)
+    names = list(images)
     if listed:
-        names = read_list(subfolders(root)[plain(name)] / listed, name)
+        names = read_image_names(subfolders(root)[normalize_name(name)] / listed, name)
     if not names:
-        raise BadDataError(f'{photo_folder} has no photos ({", ".join(PHOTOS)})')
-    return [(photos.get(stem, photo_folder / f'{stem}.jpg'), masks.get(stem, mask_folder / f'{stem}.png'))
+        raise BadDataError(f'{image_folder} has no images ({", ".join(IMAGE_SUFFIXES)})')
+    return [(images.get(stem, image_folder / f'{stem}.jpg'), masks.get(stem, mask_folder / f'{stem}.png'))
             for stem in names]
 
 
-def read_list(path, name):
-    """Names of photos, with or without suffix, one a line; without suffix."""
+def read_image_names(path: Path, name: str) -> list[str]:
+    """Read the list of a part of a set.
+
+    Args:
+        path (Path): The file: names of images, with or without suffix, one a line.
+        name (str): The set.
+
+    Returns:
+        list[str]: The names without suffix.
+
+    Raises:
+        BadDataError: If there is no such file, or a line has a folder in it.
+    """
     if not path.is_file():
-        raise BadDataError(f'{path} does not exist: it lists photos of {name}, one name a line')
+        raise BadDataError(f'{path} does not exist: it lists images of {name}, one name a line')
     lines = read_names(path)
     for number, line in enumerate(lines, 1):
         if '/' in line or '\\' in line:
-            raise BadDataError(f"{path}, line {number}: '{line}' has folders in it; wanted is the name of a photo of "
-                               f'{name} alone, so that no photo of another set gets in')
-    return [Path(line).stem if Path(line).suffix.lower() in PHOTOS else line for line in lines]
+            raise BadDataError(f"{path}, line {number}: '{line}' has folders in it; wanted is the name of an image of "
+                               f'{name} alone, so that no image of another set gets in')
+    return [Path(line).stem if Path(line).suffix.lower() in IMAGE_SUFFIXES else line for line in lines]
 
 
-# 2. Masks.
+# 2. Images that are in two sets.
 
 
-def read_mask(path):
-    """Read a mask.
-
-    Args:
-        path (str | Path): The file.
-
-    Returns:
-        np.ndarray: (h, w) uint8, 1 where something is salient, else 0.
-
-    Raises:
-        ValueError: If it is not a black and white picture: of other colours, dark all over, or of more than 8 bits.
-    """
-    try:
-        return binary(read_grey(path))
-    except ValueError as error:
-        raise ValueError(f'{path} {error}') from error
-
-
-def read_grey(path):
-    """The values of a mask file, (h, w) uint8."""
-    with Image.open(path) as image:
-        if image.mode in ('1', 'L', 'LA'):
-            return np.asarray(image.convert('L'))
-        if image.mode not in ('RGB', 'RGBA', 'P'):
-            raise ValueError(f'is a mask of the kind {image.mode}; wanted is 8-bit black and white')
-        channels = np.asarray(image.convert('RGB'))
-    if (channels != channels[..., :1]).any():
-        raise ValueError('is a mask in colours; wanted is black and white')
-    return channels[..., 0]
-
-
-def binary(grey):
-    """The values of a mask file -> 1 where something is salient, else 0."""
-    brightest = grey.max()
-    if 1 < brightest < SALIENT:
-        raise ValueError(f'is a mask whose brightest pixel is {brightest}; wanted are 0 and 255, or 0 and 1')
-    return (grey >= (SALIENT if brightest > 1 else 1)).astype(np.uint8)
-
-
-def mask_defect(mask, photo):
-    """What is wrong with a mask file for its photo, or None."""
-    try:
-        return size_defect(binary(read_grey(mask)), image_shape(photo))
-    except (OSError, ValueError) as error:
-        return str(error)
-
-
-# 3. Photos that are in two sets.
-
-
-def find_duplicates(photos, others, decoded=False):
-    """Find photos that are in both of two collections, under whatever name.
+def find_duplicates(images: Sequence[str | Path], others: Sequence[str | Path], decoded: bool = False
+                    ) -> list[tuple[str | Path, str | Path]]:
+    """Find images that are in both of two collections, under whatever name.
 
     Args:
-        photos (Sequence[str | Path]): Files.
+        images (Sequence[str | Path]): Files.
         others (Sequence[str | Path]): Files.
         decoded (bool): Compare the pixels, which also finds a copy in another lossless format, instead of the bytes,
             which needs no look into files whose sizes differ. Defaults to False.
@@ -214,118 +184,142 @@ def find_duplicates(photos, others, decoded=False):
     """
     digest = pixel_digest if decoded else file_digest
     if not decoded:
-        sizes = {os.path.getsize(path) for path in photos} & {os.path.getsize(path) for path in others}
-        photos, others = ([path for path in paths if os.path.getsize(path) in sizes] for paths in (photos, others))
-    known = {digest(path): path for path in photos}
-    return [(known[content], other) for other in others if (content := digest(other)) in known]
+        sizes = {os.path.getsize(path) for path in images} & {os.path.getsize(path) for path in others}
+        images, others = ([path for path in paths if os.path.getsize(path) in sizes] for paths in (images, others))
+    by_content = {digest(path): path for path in images}
+    return [(by_content[content], other) for other in others if (content := digest(other)) in by_content]
 
 
-def file_digest(path):
+def file_digest(path: str | Path) -> bytes:
+    """A checksum of the bytes of a file."""
     return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
-def pixel_digest(path):
+def pixel_digest(path: str | Path) -> bytes:
+    """A checksum of the pixels of an image, and of its size."""
     with Image.open(path) as image:
         return hashlib.sha256(np.asarray(image.convert('RGB')).tobytes() + str(image.size).encode()).digest()
 
 
-# 4. The command.
-
-# What was found in a set: the photos that can be used, what must be mended, and what is worth knowing.
-Report = namedtuple('Report', 'entry folders pairs photos problems notes')
+# 3. A look at every file.
 
 
-def main(argv=None):
-    """Check folders of saliency sets: the command ``tools/misc/saliency_data.py``."""
-    parser = argparse.ArgumentParser(
-        description='Check sets of photos and masks before training: pairs, sizes, values, and photos for training '
-        'that are also in a test set. Exit code 1 if something must be mended.')
-    parser.add_argument('root', help='the folder of the sets')
-    parser.add_argument('--train', nargs='+', metavar='SET[:LIST]',
-                        help='sets to train on; LIST is a file in the folder of the set with the names of some of its '
-                        f'photos ({", ".join(TRAINING)}, if they are there)')
-    parser.add_argument('--test', nargs='+', metavar='SET[:LIST]', help='sets to test on (all others)')
-    args = parser.parse_args(argv)
+def mask_defect(mask: str | Path, image: str | Path) -> str | None:
+    """What is wrong with a mask file for its image, or None."""
     try:
-        there = [path.name for path in subfolders(args.root).values()] if Path(args.root).is_dir() else []
-        train = args.train or [name for name in there if plain(name) in map(plain, TRAINING)]
-        test = args.test or [name for name in there if plain(name) not in {plain(e.partition(':')[0]) for e in train}]
-        if not train + test:
-            raise BadDataError(f"'{args.root}' has no sets in it; known are {', '.join(SETS)}")
-        reports = {entry: check_set(args.root, entry) for entry in train + test}
-    except BadDataError as error:
-        parser.exit(1, f'{parser.prog}: error: {error}\n')
-    problems = sum(print_report(report) for report in reports.values())
-    for trained in train:
-        for tested in test:
-            same = find_duplicates(reports[trained].photos, reports[tested].photos, decoded=True)
-            if same:
-                problems += 1
-                print(f'PROBLEM: {len(same)} photos of {trained} are also in {tested}: '
-                      f'{shorten(f"{a.name} = {b.name}" for a, b in same)}')
-    if problems:
-        parser.exit(1, f'Problems: {problems}\n')
-    print('No problems')
+        return size_defect(binarize(read_grey_values(mask)), image_shape(image))
+    except (OSError, ValueError) as error:
+        return str(error)
 
 
-def check_set(root, entry):
-    """Look at every photo and mask of a set.
+@dataclass
+class SetReport:
+    """What a look at every file of a set has found.
+
+    Attributes:
+        entry (str): The set or a part of it, as for ``find_pairs``.
+        image_folder (Path): The folder of its images.
+        mask_folder (Path): The folder of its masks, which may be the same.
+        num_pairs (int): Number of images.
+        images (list[Path]): Those that can be read.
+        problems (dict[str, list[str]]): What must be mended: for every kind of defect the files that have it.
+        notes (dict[str, list[str]]): What is worth knowing, in the same form.
+    """
+
+    entry: str
+    image_folder: Path
+    mask_folder: Path
+    num_pairs: int
+    images: list[Path] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def add_problem(self, kind: str, file: str) -> None:
+        """Add a file to the problems of a kind."""
+        self.problems.setdefault(kind, []).append(file)
+
+    def add_note(self, kind: str, file: str) -> None:
+        """Add a file to the notes of a kind."""
+        self.notes.setdefault(kind, []).append(file)
+
+
+def choose_sets(root: str | Path, train: Sequence[str] | None = None, test: Sequence[str] | None = None
+                ) -> tuple[list[str], list[str]]:
+    """Choose what to check of a folder of sets.
+
+    Args:
+        root (str | Path): The data root.
+        train (Sequence[str] | None): The sets to train on. Defaults to None: ``TRAINING_SETS``, if they are there.
+        test (Sequence[str] | None): The sets to test on. Defaults to None: all others.
+
+    Returns:
+        tuple[list[str], list[str]]: Sets to train on, and sets to test on.
+
+    Raises:
+        BadDataError: If there are none.
+    """
+    names = [path.name for path in subfolders(root).values()] if Path(root).is_dir() else []
+    train = list(train or [name for name in names if normalize_name(name) in map(normalize_name, TRAINING_SETS)])
+    trained = {normalize_name(entry.partition(':')[0]) for entry in train}
+    test = list(test or [name for name in names if normalize_name(name) not in trained])
+    if not train + test:
+        raise BadDataError(f"'{root}' has no sets in it; known are {', '.join(SETS)}")
+    return train, test
+
+
+def check_set(root: str | Path, entry: str) -> SetReport:
+    """Look at every image and mask of a set.
 
     Args:
         root (str | Path): The data root.
         entry (str): The set or a part of it, as for ``find_pairs``.
 
     Returns:
-        Report: ``problems`` and ``notes`` are {what: names}.
+        SetReport: What it has found.
 
     Raises:
-        BadDataError: If there is no such set or list, or it has no photos.
+        BadDataError: If there is no such set or list, or it has no images.
     """
     pairs = find_pairs(root, entry)
     folders = find_folders(root, entry.partition(':')[0])
-    problems, notes, usable = {}, {}, []
-
-    def found(where, what, name):
-        where.setdefault(what, []).append(name)
-
-    for photo, mask in pairs:
-        defect = file_defect(str(photo))
+    report = SetReport(entry, *folders, num_pairs=len(pairs))
+    for image, mask in pairs:
+        defect = file_defect(str(image))
         if defect:
-            found(problems, 'photos that cannot be read', f'{photo.name} {defect}')
+            report.add_problem('images that cannot be read', f'{image.name} {defect}')
             continue
-        usable.append(photo)
-        if not mask.is_file():
-            found(problems, 'photos without a mask', photo.name)
-            continue
-        try:
-            grey = read_grey(mask)
-            values = binary(grey)
-        except (OSError, ValueError) as error:
-            found(problems, 'masks that cannot be used', f'{mask.name} {error}')
-            continue
-        defect = size_defect(values, image_shape(photo))
-        if defect:
-            found(problems, 'masks of another size', f'{mask.name} {defect}')
-        brightest = grey.max()
-        if not brightest:
-            found(notes, 'masks without anything salient', mask.name)
-        elif ((grey > 0) & (grey < brightest)).any():
-            found(notes, f'masks with grey pixels, salient from {SALIENT} on', mask.name)
-        elif brightest < 255:
-            found(notes, f'masks of 0 and {brightest} instead of 255', mask.name)
+        report.images.append(image)
+        if mask.is_file():
+            check_mask(image, mask, report)
+        else:
+            report.add_problem('images without a mask', image.name)
     if ':' not in entry:
-        photos, masks = find_files(*folders)
-        for stem in sorted(masks.keys() - photos.keys()):
-            found(problems, 'masks without a photo', masks[stem].name)
-    return Report(entry, folders, len(pairs), usable, problems, notes)
+        images, masks = find_files(*folders)
+        for stem in sorted(masks.keys() - images.keys()):
+            report.add_problem('masks without an image', masks[stem].name)
+    return report
 
 
-def print_report(report):
-    """Print what was found in a set; the number of kinds of problems."""
-    photos, masks = report.folders
-    print(f'{report.entry}: {report.pairs} photos in {photos}, masks in {masks}')
-    for label, found in (('PROBLEM', report.problems), ('note', report.notes)):
-        for what, names in found.items():
-            print(f'  {label}: {len(names)} {what}: {shorten(names)}')
-    return len(report.problems)
+def check_mask(image: Path, mask: Path, report: SetReport) -> None:
+    """Look at a mask.
 
+    Args:
+        image (Path): Its image, which can be read.
+        mask (Path): The mask.
+        report (SetReport): What is found is added to it.
+    """
+    try:
+        grey = read_grey_values(mask)
+        defect = size_defect(binarize(grey), image_shape(image))
+    except (OSError, ValueError) as error:
+        report.add_problem('masks that cannot be used', f'{mask.name} {error}')
+        return
+    if defect:
+        report.add_problem('masks of another size', f'{mask.name} {defect}')
+    brightest = grey.max()
+    if not brightest:
+        report.add_note('masks without anything salient', mask.name)
+    elif ((grey > 0) & (grey < brightest)).any():
+        report.add_note(f'masks with grey pixels, salient from {SALIENT} on', mask.name)
+    elif brightest < 255:
+        report.add_note(f'masks of 0 and {brightest} instead of 255', mask.name)

@@ -1,20 +1,26 @@
-"""A detection set made on the spot: four shapes of every size on cluttered backgrounds, in COCO's format.
+"""Generated images of four shapes of every size: a detection set in COCO's format, and a classification set.
 
 The size of an object is drawn log-uniformly over a factor of 8, so that small, medium and large ones are equally
 common: what a multi-scale backbone is for.
 """
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any, Sequence
 
 import cv2
 import numpy as np
 
+from .image_folders import write_image
+
 CLASSES = ('disc', 'square', 'triangle', 'cross')
-SIZES = (16, 128)  # side of an object's box before it is turned, in pixels
+SIZES = (16, 128)  # of the detection set: side of an object's box before it is turned, in pixels
+SMALL_SIZES = (5, 40)  # likewise, of the classification set
 
 
-def write_shapes(root, train=600, val=100, image_size=256, seed=0):
-    """Write the set in COCO 2017's layout: train2017, val2017 and annotations.
+def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size: int = 256, seed: int = 0) -> None:
+    """Write the detection set in COCO 2017's layout: train2017, val2017 and annotations.
 
     Args:
         root (str | Path): Where to write.
@@ -22,6 +28,9 @@ def write_shapes(root, train=600, val=100, image_size=256, seed=0):
         val (int): Number of validation images; they share nothing with the training images. Defaults to 100.
         image_size (int): Side of the images in pixels, at least 192. Defaults to 256.
         seed (int): The same seed gives the same set. Defaults to 0.
+
+    Raises:
+        ValueError: If the images are too small.
     """
     if image_size < 192:
         raise ValueError(f'image_size={image_size} must be at least 192, or objects of {SIZES[1]} pixels do not fit')
@@ -31,35 +40,84 @@ def write_shapes(root, train=600, val=100, image_size=256, seed=0):
         (root / split).mkdir(parents=True, exist_ok=True)
         images, annotations = [], []
         for image_id in range(1, count + 1):
-            picture, objects = draw_image(rng, image_size)
+            image, objects = draw_image(rng, image_size)
             name = f'{image_id:06d}.png'
-            cv2.imwrite(str(root / split / name), picture)
+            cv2.imwrite(str(root / split / name), image)
             images.append(dict(id=image_id, file_name=name, width=image_size, height=image_size))
-            annotations += [describe(image_id, label, mask) for label, mask in objects]
+            annotations += [coco_annotation(image_id, label, mask) for label, mask in objects]
         write_annotations(root / 'annotations' / f'instances_{split}.json', images, annotations)
 
 
-def describe(image_id, label, mask):
-    """An object of an image in COCO's format."""
+def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size: int = 64, seed: int = 0) -> None:
+    """Write the classification set: images of one shape each.
+
+    A shape is brighter than its background, whose colour changes. Its size is drawn log-uniformly from ``SMALL_SIZES``,
+    a factor of 8; every class has as many images. Boxes and outlines are in ``annotations/train.json`` and
+    ``val.json``, in COCO's format, for ``tools/cam.py``.
+
+    Args:
+        root (str | Path): Where to write.
+        train (int): Number of training images. Defaults to 2400.
+        val (int): Number of validation images; they share nothing with the training images. Defaults to 2000.
+        image_size (int): Side of the images in pixels, at least 64. Defaults to 64.
+        seed (int): The same seed gives the same set. Defaults to 0.
+
+    Raises:
+        ValueError: If the images are too small.
+    """
+    if image_size < 64:
+        raise ValueError(f'image_size={image_size} must be at least 64, or objects of {SMALL_SIZES[1]} pixels do not '
+                         'fit')
+    for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
+        rng = np.random.default_rng(split_seed)
+        images, annotations = [], []
+        for index in range(count):
+            name = CLASSES[index % len(CLASSES)]
+            image = draw_background(rng, image_size)
+            mask = draw_mask(rng, name, image_size, SMALL_SIZES)
+            image = 0.5 * image + rng.uniform(60, 120) * mask[..., None]  # always brighter than what is around it
+            file = write_image(root, split, name, index, np.clip(image, 0, 255).astype(np.uint8))
+            images.append(dict(id=index, file_name=file.name, width=image_size, height=image_size))
+            annotations.append(coco_annotation(index, CLASSES.index(name), mask))
+        write_annotations(Path(root) / 'annotations' / f'{split}.json', images, annotations)
+
+
+def coco_annotation(image_id: int, label: int, mask: np.ndarray) -> dict[str, Any]:
+    """Describe an object of an image in COCO's format.
+
+    Args:
+        image_id (int): The image.
+        label (int): The class, an index of ``CLASSES``.
+        mask (np.ndarray): (h, w) uint8 of 0 and 1.
+    """
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return dict(image_id=image_id, category_id=label + 1, bbox=list(cv2.boundingRect(mask)), area=int(mask.sum()),
                 iscrowd=0, segmentation=[c.ravel().tolist() for c in contours if len(c) > 2])
 
 
-def write_annotations(path, images, annotations):
-    """Write a file of COCO's format."""
+def write_annotations(path: Path, images: Sequence[dict], annotations: Sequence[dict]) -> None:
+    """Write a file in COCO's format."""
     categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
     annotations = [dict(id=i + 1, **annotation) for i, annotation in enumerate(annotations)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
 
-def draw_image(rng, size):
-    """One image, (size, size, 3) uint8 BGR, and its objects as (label, (size, size) uint8 mask of 0 and 1)."""
-    picture = draw_background(rng, size)
+def draw_image(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """Draw an image of several objects.
+
+    Args:
+        rng (np.random.Generator): The source of all that is random.
+        size (int): Side of the image in pixels.
+
+    Returns:
+        tuple[np.ndarray, list[tuple[int, np.ndarray]]]: The image, (size, size, 3) uint8 BGR, and for every object its
+        label and its mask, (size, size) uint8 of 0 and 1.
+    """
+    image = draw_background(rng, size)
     for _ in range(rng.integers(3, 8)):  # clutter: lines that belong to nothing
         start, end = rng.integers(0, size, (2, 2)).tolist()
-        cv2.line(picture, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4)))
+        cv2.line(image, start, end, rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 4)))
 
     occupied, objects = np.zeros((size, size), np.uint8), []
     for _ in range(rng.integers(2, 7)):
@@ -69,21 +127,32 @@ def draw_image(rng, size):
             continue
         occupied |= cv2.dilate(mask, np.ones((5, 5), np.uint8))
         inside = mask.astype(bool)
-        background = picture[inside].mean(0)
+        background = image[inside].mean(0)
         colour = (background + rng.choice([-1, 1], 3) * rng.uniform(60, 120, 3)) % 255
-        picture[inside] = colour + rng.normal(0, 6, (int(inside.sum()), 3))
+        image[inside] = colour + rng.normal(0, 6, (int(inside.sum()), 3))
         objects.append((label, mask))
-    return np.clip(picture, 0, 255).astype(np.uint8), objects
+    return np.clip(image, 0, 255).astype(np.uint8), objects
 
 
-def draw_background(rng, size):
-    """A background of changing colour, (size, size, 3) floats."""
+def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw a background of changing colour, (size, size, 3) floats."""
     coarse = rng.uniform(40, 215, (4, 4, 3)).astype(np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 6, (size, size, 3))
 
 
-def draw_mask(rng, shape, size, sizes=SIZES):
-    """The (size, size) mask of one shape of random size, place and angle, wholly inside the image."""
+def draw_mask(rng: np.random.Generator, shape: str, size: int, sizes: tuple[int, int] = SIZES) -> np.ndarray:
+    """Draw the mask of one shape of random size, place and angle, wholly inside the image.
+
+    Args:
+        rng (np.random.Generator): The source of all that is random.
+        shape (str): One of ``CLASSES``.
+        size (int): Side of the image in pixels.
+        sizes (tuple[int, int]): The least and the greatest side of the shape's box before it is turned, in pixels.
+            Defaults to ``SIZES``.
+
+    Returns:
+        np.ndarray: (size, size) uint8 of 0 and 1.
+    """
     half = np.exp(rng.uniform(*np.log(sizes))) / 2
     reach = half * (1 if shape == 'disc' else 1.42) + 1
     centre = rng.uniform(reach, size - reach, 2)

@@ -10,17 +10,14 @@ from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-import cv2
-import numpy as np
-
 from ..cli.arguments import device_argument
-from ..datasets.shapes import CLASSES, describe, draw_background, draw_mask, write_annotations
+from ..datasets.digits import write_digits
+from ..datasets.shapes import write_sizes
 from ..utils.config import find_config, load_config
 from . import runs as reproduce
 from . import tables as paper
 
 TABLES = Path(__file__).with_name('evidence.yml')
-OBJECT_SIZES = (5, 40)  # side of an object's box before it is turned, in pixels of an image of 64 x 64
 
 
 def main(argv=None):
@@ -70,60 +67,6 @@ def write_once(root, write):
     shutil.rmtree(unfinished, ignore_errors=True)
     write(unfinished)
     os.replace(unfinished, root)
-
-
-def write_digits(root):
-    """Write scikit-learn's handwritten digits, 1797 real images of 8 x 8 pixels and 17 greys, a third of them as val.
-
-    Args:
-        root (str | Path): Where to write.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-    digits = load_digits()
-    pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, val = train_test_split(np.arange(len(pictures)), test_size=1 / 3, stratify=digits.target, random_state=0)
-    for split, indices in (('train', train), ('val', val)):
-        for index in indices:
-            write_image(root, split, str(digits.target[index]), index, pictures[index])
-
-
-def write_sizes(root, train=2400, val=2000, image_size=64, seed=0):
-    """Write images of one shape each, brighter than its background of changing colour.
-
-    The size of the shape is drawn log-uniformly from ``OBJECT_SIZES``, a factor of 8; every class has as many images.
-    Boxes and outlines are in ``annotations/train.json`` and ``val.json``, in COCO's format, for ``cam.py``.
-
-    Args:
-        root (str | Path): Where to write.
-        train (int): Number of training images. Defaults to 2400.
-        val (int): Number of validation images; they share nothing with the training images. Defaults to 2000.
-        image_size (int): Side of the images in pixels, at least 64. Defaults to 64.
-        seed (int): The same seed gives the same set. Defaults to 0.
-    """
-    if image_size < 64:
-        raise ValueError(f'image_size={image_size} must be at least 64, or objects of {OBJECT_SIZES[1]} pixels do not '
-                         'fit')
-    for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
-        rng = np.random.default_rng(split_seed)
-        images, annotations = [], []
-        for index in range(count):
-            name = CLASSES[index % len(CLASSES)]
-            picture = draw_background(rng, image_size)
-            mask = draw_mask(rng, name, image_size, OBJECT_SIZES)
-            picture = 0.5 * picture + rng.uniform(60, 120) * mask[..., None]  # always brighter than what is around it
-            file = write_image(root, split, name, index, np.clip(picture, 0, 255).astype(np.uint8))
-            images.append(dict(id=index, file_name=file.name, width=image_size, height=image_size))
-            annotations.append(describe(index, CLASSES.index(name), mask))
-        write_annotations(Path(root) / 'annotations' / f'{split}.json', images, annotations)
-
-
-def write_image(root, split, name, index, picture):
-    folder = Path(root) / split / name
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f'{index:05d}.png'
-    cv2.imwrite(str(file), picture)
-    return file
 
 
 DATA = {'digits': write_digits, 'sizes': write_sizes}  # and the tables of evidence.yml that are run

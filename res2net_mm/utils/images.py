@@ -1,13 +1,18 @@
 """Image files: found, checked, and read whole or not at all."""
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import Sequence
 
+import cv2
+import numpy as np
 from PIL import Image
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
-def find_images(paths):
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """List images.
 
     Args:
@@ -33,8 +38,8 @@ def find_images(paths):
     return images
 
 
-def read_image(path):
-    """Read a image.
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image.
 
     Args:
         path (str | Path): The file.
@@ -43,18 +48,23 @@ def read_image(path):
         np.ndarray: (h, w, 3) uint8, BGR, turned as its EXIF data says.
 
     Raises:
-        OSError: If it is missing, empty, cut off, or not a picture.
+        OSError: If it is missing, empty, cut off, or not an image.
     """
     defect = file_defect(str(path))
-    import mmcv  # and torch with it
-    image = None if defect else mmcv.imread(str(path))
+    image = None if defect else cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise OSError(f"image '{path}' {defect or 'cannot be read: not a picture, or of an unknown format'}")
+        raise OSError(f"image '{path}' {defect or 'cannot be read: not an image, or of an unknown format'}")
     return image
 
 
-def file_defect(path):
-    """What is wrong with the file of a image or mask, or None. Reads its two ends, and the rest if they are odd."""
+def file_defect(path: str) -> str | None:
+    """What is wrong with the file of an image or mask, or None.
+
+    Reads the two ends of the file, and the rest if they are odd.
+
+    Args:
+        path (str): The file; one that is not local, such as 's3://...', is taken for good.
+    """
     if ':' in path:
         return None
     if not os.path.isfile(path):
@@ -76,8 +86,8 @@ def file_defect(path):
     return None
 
 
-def image_shape(path):
-    """Height and width of a image as it is loaded."""
+def image_shape(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image in pixels, as it is loaded."""
     with Image.open(path) as image:
         turned = image.format == 'JPEG' and image.getexif().get(0x0112, 1) >= 5  # OpenCV turns it when it loads it
         return image.size if turned else image.size[::-1]

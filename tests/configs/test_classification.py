@@ -1,6 +1,5 @@
 """Classification: what the configs say, the paper's parameters, public weights, small sets of images, bad input."""
 import ast
-import json
 import pickle
 import re
 import subprocess
@@ -22,7 +21,6 @@ from res2net_mm.analysis import complexity
 from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
 from res2net_mm.cli.arguments import common_arguments
 from res2net_mm.cli.test import main as run_test
-from res2net_mm.datasets.checks import BadDataError, check_data
 from res2net_mm.reproduction import evidence
 from res2net_mm.reproduction import runs as reproduce
 from res2net_mm.reproduction import tables as paper
@@ -367,43 +365,7 @@ def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
 # Bad data.
 
 
-def folders(root, **options):
-    data = dict(type='ImageNet', data_root=str(root), split='val', **options)
-    return ConfigDict(default_scope='mmpretrain', test_dataloader=dict(dataset=data))
-
-
-@pytest.mark.parametrize('options, classes, images, message', [
-    (dict(), 0, 0, 'val is empty: it must have a folder of images for every class'),
-    (dict(), 1000, 0, r'val has no image \(.jpg, .*\) in any of its 1000 folders'),
-    (dict(), 3, 3, 'val has 3 folders, c0, c1, c2, ...; the dataset has 1000 classes'),
-    (dict(type='CustomDataset', split=None, data_prefix='val'), 2, 0, 'val has no image'),
-    (dict(type='CustomDataset', split=None, data_prefix=dict(img_path='none')), 2, 0, 'none'),
-    (dict(), 1000, 1, None),
-    (dict(type='CustomDataset', split=None, data_prefix='val'), 2, 1, None),
-], ids=['nothing', 'no image', 'few classes', 'no image of ours', 'no folder', 'good', 'ours good'])
-def test_image_folders(options, classes, images, message, tmp_path):
-    (tmp_path / 'val').mkdir()
-    for label in range(classes):
-        (tmp_path / 'val' / f'c{label}').mkdir()
-        (tmp_path / 'val' / f'c{label}' / ('a.JPG' if label < images else 'notes.txt')).touch()
-    cfg = folders(tmp_path)
-    cfg.test_dataloader.dataset.update(options)
-    if message is None:
-        check_data(cfg, ('test', ))
-    else:
-        with pytest.raises(BadDataError, match=message):
-            check_data(cfg, ('test', ))
-
-
-def test_lists_of_imagenet(tmp_path):
-    (tmp_path / 'meta').mkdir()
-    (tmp_path / 'val').mkdir()
-    (tmp_path / 'meta' / 'val.txt').write_text('a.JPEG 999\nb.JPEG 1000\n')
-    with pytest.raises(BadDataError, match='(?s)val.txt: lines .* from 0 to 999:.*line 2: b.JPEG 1000'):
-        check_data(folders(tmp_path), ('test', ))
-
-
-def test_unreadable_photo(photos, tmp_path, capsys):
+def test_unreadable_image(photos, tmp_path, capsys):
     """In the set to evaluate on it stops the run before the first iteration, with its name."""
     root = tmp_path / 'imagenet'
     for folder in (photos / 'val').iterdir():
@@ -424,50 +386,6 @@ def test_twins_cost_the_same(path):
     for name, (params, _) in ((path.stem, ours), (path.stem.replace('_r2n', '_r'), theirs)):
         assert f'{params / 1e6:.2f} M' in header(path.with_stem(name))
     assert f'{100 * (1 - theirs[1] / ours[1]):.1f} % less' in header(path)
-
-
-def test_digits(tmp_path):
-    datasets = pytest.importorskip('sklearn.datasets')
-    evidence.write_digits(tmp_path)
-    written = sorted(tmp_path.glob('*/*/*.png'))
-    digits = datasets.load_digits()
-    assert sorted(int(path.stem) for path in written) == list(range(1797))  # every image in one half only
-    for path in written[::50]:
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        assert path.parent.name == str(digits.target[int(path.stem)])
-        assert np.array_equal(np.rint(picture / 255 * 16), digits.images[int(path.stem)])
-    assert len(list(tmp_path.glob('val/*/*.png'))) == 599
-    cfg = load_config(config_path('digits_r2n26.py'))
-    move_data_root(cfg, str(tmp_path))
-    sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
-    assert sample['inputs'].shape == (3, 32, 32) and sample['data_samples'].gt_label == 0
-
-
-def test_sizes(tmp_path):
-    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
-        evidence.write_sizes(tmp_path / name, train=12, val=8, seed=seed)
-    first, again, other = (
-        [cv2.imread(str(path)) for path in sorted((tmp_path / name).glob('*/*/*.png'))] for name in 'abc')
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
-    assert {path.name: len(list(path.iterdir())) for path in (tmp_path / 'a' / 'train').iterdir()} == dict(
-        cross=3, disc=3, square=3, triangle=3)
-    assert not any(np.array_equal(first[i], first[j]) for i in range(20) for j in range(i))
-    annotated = json.loads((tmp_path / 'a' / 'annotations' / 'val.json').read_text())
-    assert len(annotated['annotations']) == len(annotated['images']) == 8
-    for image, annotation in zip(annotated['images'], annotated['annotations']):
-        name = annotated['categories'][annotation['category_id'] - 1]['name']
-        picture = cv2.imread(str(tmp_path / 'a' / 'val' / name / image['file_name']))
-        x, y, w, h = annotation['bbox']
-        assert picture[y:y + h, x:x + w].mean() > picture.mean() + 10  # the shape is brighter than what is around it
-    with pytest.raises(ValueError, match='image_size=63'):
-        evidence.write_sizes(tmp_path, image_size=63)
-
-
-def test_sizes_vary_by_a_factor_of_8():
-    rng = np.random.default_rng(0)
-    sides = [max(cv2.boundingRect(evidence.draw_mask(rng, 'disc', 64, evidence.OBJECT_SIZES))[2:]) for _ in range(400)]
-    assert min(sides) <= 6 and 38 <= max(sides) <= 41
-    assert np.median(sides) == pytest.approx((5 * 40)**0.5, rel=0.2)  # log-uniform: half are below the geometric mean
 
 
 def line(row, seed, accuracy, date='2026-01-01', schedule='full'):

@@ -14,7 +14,6 @@ from res2net_mm.checkpoints import hub as weights
 from res2net_mm.cli.arguments import common_arguments, read_config
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
-from res2net_mm.datasets.transforms import ClippedBBoxTransform
 
 pytest.importorskip('mmpose')
 LEAVES = [path for path in EXPERIMENTS if path.name.startswith('simplebaseline_')]
@@ -135,61 +134,7 @@ def test_weights_of_the_v1d_twin_arrive(monkeypatch):
     assert all(torch.equal(value, source[key]) for key, value in model.state_dict().items())
 
 
-def test_law_of_scale_and_rotation():
-    """Clipped normals: the mass on the bounds, the spread between them, and the boxes that are not rotated."""
-    np.random.seed(0)
-    n = 200_000
-    results = ClippedBBoxTransform()(dict(bbox_scale=np.full((n, 2), 100, np.float32)))
-    scale, rotation = results['bbox_scale'] / 100, results['bbox_rotation']
-    assert (scale[:, 0] == scale[:, 1]).all() and scale.dtype == rotation.dtype == np.float32
-    scale = scale[:, 0]
-    assert np.isclose(scale.min(), 0.7) and np.isclose(scale.max(), 1.3)
-    for bound in (0.7, 1.3):  # P(|z| > 1) = 0.3173
-        assert np.isclose(scale, bound, atol=1e-5).mean() == pytest.approx(0.3173 / 2, abs=0.003)
-    assert scale.mean() == pytest.approx(1, abs=0.002)
-    assert scale.std() == pytest.approx(0.3 * 0.7184, abs=0.002)  # E[min(z^2, 1)] = 0.5161; mmpose's: 0.162
-
-    assert (rotation == 0).mean() == pytest.approx(0.4, abs=0.004)
-    turned = rotation[rotation != 0]
-    assert turned.min() == -80 and turned.max() == 80
-    assert (abs(turned) == 80).mean() == pytest.approx(0.0455, abs=0.003)  # P(|z| > 2)
-    assert turned.std() == pytest.approx(40 * 0.9594, abs=0.3)  # E[min(z^2, 4)] = 0.9205
-    assert abs(np.corrcoef(scale, rotation)[0, 1]) < 0.01
-
-
-def test_law_reaches_the_image():
-    """What TopdownAffine makes of it: the centre stays, lengths shrink by the scale, directions turn by the angle."""
-    from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
-    start = dict(
-        img=np.zeros((200, 200, 3), np.uint8), img_shape=(200, 200), bbox=np.array([[60, 40, 120, 120]], np.float32),
-        keypoints=np.array([[[90, 80], [120, 80]]], np.float32), keypoints_visible=np.ones((1, 2), np.float32))
-    np.random.seed(1)
-    scales = set()
-    for _ in range(20):
-        results = GetBBoxCenterScale()({key: value.copy() if hasattr(value, 'copy') else value
-                                        for key, value in start.items()})
-        before = results['bbox_scale'].copy()
-        results = ClippedBBoxTransform(rotate_prob=1)(results)
-        scale = (results['bbox_scale'] / before)[0, 0]
-        results = TopdownAffine(input_size=(96, 128))(results)
-        assert results['img'].shape == (128, 96, 3)
-        centre, right = results['transformed_keypoints'][0]
-        assert np.allclose(centre, (48, 64), atol=1e-3)
-        length, angle = np.hypot(*(right - centre)), np.degrees(np.arctan2(*(right - centre)[::-1]))
-        assert length == pytest.approx(30 * 128 / (80 * 1.25 * scale), rel=1e-3)
-        assert abs(angle) == pytest.approx(abs(results['bbox_rotation'][0]), abs=0.1)
-        scales.add(round(float(scale), 3))
-    assert len(scales) > 5
-
-
-@pytest.mark.parametrize('argument, value', [('scale_std', 1), ('scale_std', -0.1), ('rotate_std', -1),
-                                             ('rotate_prob', 1.5)])
-def test_bad_argument_is_named(argument, value):
-    with pytest.raises(ValueError, match=f'{argument}={value}'):
-        ClippedBBoxTransform(**{argument: value})
-
-
-# A COCO folder of four persons on two photos of noise, and another one's detections of them.
+# A COCO folder of four persons on two images of noise, and another one's detections of them.
 @pytest.fixture(scope='module')
 def persons(tmp_path_factory):
     import cv2

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import EXPERIMENTS, config_path, randomise, relative_error
+from helpers import EXPERIMENTS, config_path, free_port, randomise, relative_error
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import PixelData
 from PIL import Image
@@ -192,7 +192,7 @@ def test_v1d_twin_takes_the_weights_of_mmpretrain(tmp_path):
 
 def test_sync_bn_is_left_out_on_the_cpu(voc, tmp_path, monkeypatch, capsys):
     """A distributed run of the config, of one process; PyTorch's SyncBatchNorm refuses to train on a CPU."""
-    for key, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='29533').items():
+    for key, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()).items():
         monkeypatch.setenv(key, value)
     options = {**SMALL, 'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1,
                'model.data_preprocessor.size': '(65,65)', 'model.data_preprocessor.test_cfg.size': '(65,65)'}

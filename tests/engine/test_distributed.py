@@ -50,7 +50,7 @@ class Run:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """The config, its hook and 16 pictures of two classes."""
+    """The config, its hook and 16 images of two classes."""
     folder = tmp_path_factory.mktemp('distributed')
     (folder / 'classifier.py').write_text(CLASSIFIER)
     (folder / 'average_loss.py').write_text(AVERAGE_LOSS)
@@ -108,7 +108,7 @@ def test_not_to_be_sharded(tmp_path):
         FSDPStrategy.build_optim_wrapper(None, dict(clip_grad=dict(max_norm=1)))
 
 
-def test_detector(shapes, tmp_path):  # noqa: F811
+def test_detector(shapes, tmp_path):
     """Training and evaluation of a detector, and the test of its checkpoint by a config for sharded training."""
     said = train_in_processes(tmp_path, DEMO, 2, *arguments(shapes, tmp_path / 'run'))
     assert 'GPU number: 2' in said  # mmengine's word for processes

@@ -27,7 +27,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ...checkpoints.loading import adapt_classifier, unwrap
-from ...datasets.checks import dataset_class, leaves
+from ...datasets.checks.configs import dataset_class, leaves
 from ...utils.images import read_image
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives

@@ -1,9 +1,15 @@
 """Fully sharded training (FSDP) through mmengine's FlexibleRunner: ``configs/_base_/fsdp.py``."""
+from __future__ import annotations
+
+from typing import Any
+
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
 from mmengine.device import get_device
+from mmengine.optim import BaseOptimWrapper
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..registry import STRATEGIES
+from ...registry import STRATEGIES
 
 
 @STRATEGIES.register_module()
@@ -14,14 +20,29 @@ class FSDPStrategy(MMEngineFSDPStrategy):
     processes. Checkpoints are whole (mmengine's ``state_dict_cfg='full'``), so that testing needs no FSDP.
 
     Args:
-        **kwargs: Of mmengine's ``BaseStrategy``; the runner gives them.
+        skip_init_weights (bool): Leave the weights as they are built, for a checkpoint that brings all of them.
+            Defaults to False.
+        activation_checkpointing (dict | None): As in mmengine's FSDPStrategy. Defaults to None.
+        work_dir (str): Of the run; the runner gives this and what follows. Defaults to 'work_dirs'.
+        experiment_name (str | None): Name of the run. Defaults to None, the time.
+        env_kwargs (dict | None): As in mmengine's BaseStrategy. Defaults to None.
+        log_kwargs (dict | None): As in mmengine's BaseStrategy. Defaults to None.
+        auto_scale_lr (dict | None): As in mmengine's BaseStrategy. Defaults to None.
 
     Raises:
         ValueError: If the run is not distributed, or clips gradients by their norm: mmengine would take the norm of
             each process's share for that of the whole.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self,
+                 *,
+                 skip_init_weights: bool = False,
+                 activation_checkpointing: dict | None = None,
+                 work_dir: str = 'work_dirs',
+                 experiment_name: str | None = None,
+                 env_kwargs: dict | None = None,
+                 log_kwargs: dict | None = None,
+                 auto_scale_lr: dict | None = None) -> None:
         on_cpu = get_device() == 'cpu'
         # What is offloaded to the CPU must not be there already: PyTorch then keeps a view of memory that it frees.
         offload = dict(rank0_only=True, offload_to_cpu=not on_cpu)
@@ -31,11 +52,17 @@ class FSDPStrategy(MMEngineFSDPStrategy):
                 state_dict_type='FULL_STATE_DICT',
                 state_dict_config=dict(type='FullStateDictConfig', **offload),
                 optim_state_dict_config=dict(type='FullOptimStateDictConfig', **offload)),
-            **kwargs)
+            skip_init_weights=skip_init_weights,
+            activation_checkpointing=activation_checkpointing,
+            work_dir=work_dir,
+            experiment_name=experiment_name,
+            env_kwargs=env_kwargs,
+            log_kwargs=log_kwargs,
+            auto_scale_lr=auto_scale_lr)
         if not self._distributed:
             raise ValueError('FSDP divides the model among processes; start it with tools/dist_train.sh CONFIG GPUS')
 
-    def build_optim_wrapper(self, optim_wrapper, model=None):
+    def build_optim_wrapper(self, optim_wrapper: dict, model: nn.Module | None = None) -> BaseOptimWrapper:
         """Build the optimizer wrapper of a config."""
         clip = optim_wrapper.get('clip_grad')
         if clip and clip.get('type', 'norm') == 'norm':
@@ -43,7 +70,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
                              'by itself; remove it, or train without FSDP')
         return super().build_optim_wrapper(optim_wrapper, model)
 
-    def load_optim_state_dict(self, state_dict):
+    def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the optimizer's state, giving PyTorch by name what mmengine gives in the order of PyTorch 2.0."""
         optimizer = self.optim_wrapper.optimizer
         optimizer.load_state_dict(

@@ -1,0 +1,18 @@
+"""The hook of ``tools/train.py --accelerate``."""
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ...acceleration.training.block import accelerate_training
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class AccelerateTraining(Hook):
+    """Train through :func:`res2net_mm.accelerate_training`: the same losses, sooner and in less memory."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Replace the blocks of the model."""
+        accelerate_training(runner.model.module if is_model_wrapper(runner.model) else runner.model)

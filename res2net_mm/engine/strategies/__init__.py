@@ -1,0 +1,4 @@
+"""Strategies of mmengine's FlexibleRunner."""
+from .fsdp import FSDPStrategy
+
+__all__ = ['FSDPStrategy']

@@ -1,0 +1,62 @@
+"""Whole runs on bad data: it is skipped while training, and stops the run where the score depends on it."""
+import re
+
+import pytest
+import torch
+from helpers import DEMO, FAST, arguments, cut, expect_failure
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from res2net_mm.cli.train import main as run_train
+from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_edits import move_data_root
+
+pytest.importorskip('mmdet')
+
+
+def log(work_dir):
+    return next(work_dir.glob('*/*.log')).read_text().splitlines()
+
+
+def test_training_goes_on(broken_shapes, tmp_path):
+    """Two processes load data, and start anew for each of two epochs."""
+    (broken_shapes / 'train2017' / '000001.png').unlink()
+    cut(broken_shapes / 'train2017' / '000002.png')
+    run_train([DEMO, *arguments(broken_shapes, tmp_path / 'run', 'train_cfg.max_iters=6', 'train_cfg.val_interval=6',
+                                  'train_dataloader.num_workers=2', 'train_dataloader.sampler.type=DefaultSampler')])
+    assert (tmp_path / 'run' / 'iter_6.pth').is_file()
+    messages = [line for line in log(tmp_path / 'run') if 'skipped' in line]
+    assert sorted(re.sub('.*train2017/', '', line)[:25] for line in messages) == [
+        '000001.png does not exist', '000002.png is cut off or '], messages
+
+
+def test_training_stops(broken_shapes, tmp_path, capsys):
+    options = arguments(broken_shapes, tmp_path)
+    for path in (broken_shapes / 'train2017').iterdir():
+        path.unlink()
+    expect_failure(capsys, run_train, [DEMO, '--strict-data', *options, 'train_dataloader.num_workers=2'],
+                   r'error: bad training sample: \S*/train2017/\S*png does not exist$')
+    expect_failure(capsys, run_train, [DEMO, *options], r'error: too many bad training samples: [1-6] files')
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_bad_image_to_evaluate_on_stops_the_run_before_it_starts(broken_shapes, tmp_path, capsys):
+    cut(broken_shapes / 'val2017' / '000002.png')
+    expect_failure(capsys, run_train, [DEMO, *arguments(broken_shapes, tmp_path / 'run')],
+                   '(?s)1 images.*000002.png is cut')
+    assert not any('Iter(train)' in line for line in log(tmp_path / 'run'))
+
+
+def test_good_data_is_trained_on_as_by_the_runner_itself(small_shapes, tmp_path):
+    """Bit by bit: SkipBadSample changes no sample and draws no random numbers."""
+    run_train([DEMO, *arguments(small_shapes, tmp_path / 'ours')])
+    cfg = load_config(DEMO)
+    move_data_root(cfg, str(small_shapes))
+    cfg.merge_from_dict({key: DictAction._parse_iterable(value)
+                         for key, value in (option.split('=') for option in FAST)})
+    cfg.work_dir = str(tmp_path / 'theirs')
+    Runner.from_cfg(cfg).train()
+    ours, theirs = (torch.load(tmp_path / name / 'iter_2.pth', weights_only=False)['state_dict']
+                    for name in ('ours', 'theirs'))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
