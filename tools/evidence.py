@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Res2Net beside ResNet on small data, with several seeds: tools/evidence.py [--seeds N] [...]; --help lists all."""
-from res2net_mm.reproduction.evidence import main
+from res2net_mm.cli.evidence import main
 
 if __name__ == '__main__':
     main()

@@ -95,7 +95,8 @@ class SaliencyMetric(BaseMetric):
                           e_measure=mean['e'].max(), weighted_f=mean['weighted_f'])
             log.update({f'{name}/{key}': float(value) for key, value in values.items()})
         if self.table:
-            paper.print_settings(self.table, log)
+            from ..cli.reproduce import print_settings
+            print_settings(self.table, log)
         return log
 
 
