@@ -149,9 +149,9 @@ def _data_folders(arguments: Sequence[str], rows: Sequence[Row]) -> dict[str | N
     for argument in arguments:
         name, equals, folder = argument.rpartition('=')
         if not equals and len(needed) > 1:
-            fail(f'--data {argument}: the rows need {" and ".join(needed)}; name each: '
+            fail(f'--data {argument}: the rows need {" and ".join(map(str, needed))}; name each: '
                  + ' '.join(f'{name}=DIR' for name in needed))
         if equals and name not in needed:
-            fail(f'--data {argument}: no row needs {name!r}; needed is {", ".join(needed)}')
+            fail(f'--data {argument}: no row needs {name!r}; needed is {", ".join(map(str, needed))}')
         folders[name or needed[0]] = str(Path(folder).resolve())
     return folders

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
+from typing import cast
 
 import cv2
 import numpy as np
@@ -122,7 +123,7 @@ class Experiment:
     @property
     def accuracies(self) -> list[float]:
         """Accuracies in %, by seed."""
-        return [result.measured['top1'] for result in self.results]
+        return [cast(float, result.measured['top1']) for result in self.results]
 
     @property
     def mean(self) -> float:
@@ -157,7 +158,7 @@ def run_experiments(out: Path, seeds: int, schedule: str, device: str | None, ou
             out=out / 'runs', schedule=schedule, device=device, options={'randomness.seed': seed},
             option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
         for name in DATASETS:
-            data = {name: str((out / 'data' / name).resolve())}
+            data: dict[str | None, str] = {name: str((out / 'data' / name).resolve())}
             results = reproduce_table(tables[name], tables[name].runnable_rows, data, settings, output)
     return collect_experiments(results, schedule, seeds)
 
@@ -180,7 +181,8 @@ def collect_experiments(results: Sequence[Result], schedule: str, seeds: int) ->
                       and result.schedule == schedule and result.seed in range(seeds)]
             by_seed = {result.seed: result for result in sorted(of_row, key=lambda result: result.test.date)}
             if by_seed:
-                experiments.append(Experiment(table.title, row, [by_seed[seed] for seed in sorted(by_seed)]))
+                runs = [by_seed[seed] for seed in range(seeds) if seed in by_seed]
+                experiments.append(Experiment(table.title, row, runs))
     return experiments
 
 

@@ -86,7 +86,7 @@ def series_panels(table: Table, results: Sequence[Result]) -> dict[str, dict[str
     """
     rows = [row for row in table.rows.values() if row.series]
     names = dict.fromkeys(name for row in rows for name in row.series)
-    panels = {}
+    panels: dict[str, dict[str, list[SeriesPoint]]] = {}
     for row in rows:
         for conditions, point in _points_of_row(table, row, results).items():
             panel = panels.setdefault(conditions, {name: [] for name in names})
@@ -98,10 +98,10 @@ def series_panels(table: Table, results: Sequence[Result]) -> dict[str, dict[str
 
 def _points_of_row(table: Table, row: Row, results: Sequence[Result]) -> dict[str, SeriesPoint]:
     x, y = list(table.metrics)[:2]
-    seeds = {}
+    seeds: dict[str, dict[int | None, tuple[float, float]]] = {}
     for result in sorted(results, key=lambda result: result.test.date):
         place, height = result.measured.get(x), result.measured.get(y)
-        if result.belongs_to(row) and None not in (place, height):
+        if result.belongs_to(row) and place is not None and height is not None:
             seeds.setdefault(panel_conditions(result), {})[result.seed] = place, height
     label = ' '.join(str(value) for value in row.changes.values())
     points = {}

@@ -88,7 +88,7 @@ def _compare_result(table: Table, row: Row, result: Result, twin: Row | None,
 
 
 def comparison_table(table: Table, results: Sequence[Result], kind: str) -> Group:
-    """Make a table for the terminal: measured rows beside the paper's numbers, and what to know about them.
+    """Make a table for the terminal of measured rows beside the paper's numbers.
 
     Args:
         table (Table): The table.
@@ -115,7 +115,7 @@ def comparison_table(table: Table, results: Sequence[Result], kind: str) -> Grou
 
 
 def settings_table(table: Table, log: Mapping[str, float]) -> TextTable:
-    """Make a table for the terminal: what one test measured in each setting, beside the numbers of the table's rows.
+    """Make a table for the terminal of what one test measured, beside the numbers of the rows.
 
     Args:
         table (Table): A table whose metrics are logged as 'SETTING/...'.

@@ -14,7 +14,6 @@ from .tables import Metric, Row
 # What a line of the results file must have to be put beside the paper.
 RESULT_KEYS = {'config', 'config_hash', 'setting', 'schedule', 'from_scratch', 'data', 'options', 'train', 'test',
                'measured'}
-Record = TypeVar('Record')
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,10 @@ class Result:
 
     def belongs_to(self, row: Row) -> bool:
         """Whether the result is of a row: of its config with its changes, whatever the table it was run for."""
-        return bool(row.config) and self.config == Path(row.config).name and self.changes == row.changes
+        return bool(row.config and self.config == Path(row.config).name and self.changes == row.changes)
+
+
+Record = TypeVar('Record', RunRecord, TrainingAttempt, TrainingRecord, Result)
 
 
 def read_results(path: str | Path, warn: Callable[[str], None]) -> list[Result]:
@@ -143,7 +145,7 @@ def read_results(path: str | Path, warn: Callable[[str], None]) -> list[Result]:
 
 def _parse_result(values: dict[str, Any]) -> Result:
     # Lines of older versions have no changes.
-    absent = dict(table='', row='', model='', split=None, changes={}, seed=None, batch_size=None,
+    absent: dict[str, Any] = dict(table='', row='', model='', split=None, changes={}, seed=None, batch_size=None,
                   recipe_batch_size=None, paper={})
     values = {**absent, **values}
     values['train'] = parse_record(TrainingRecord, values['train'])
@@ -157,7 +159,10 @@ def parse_record(kind: type[Record], values: Mapping[str, Any]) -> Record:
 
 
 def append_result(path: str | Path, result: Result) -> None:
-    """Add a line to a results file: in one piece, on the disk on return, and never onto half a line left by a crash."""
+    """Add a line to a results file.
+
+    It is written in one piece, is on the disk on return, and is never put onto half a line left by a crash.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(asdict(result), allow_nan=False).encode() + b'\n'

@@ -53,7 +53,7 @@ class Output:
 
 def reproduce_table(table: Table, rows: Sequence[Row], data: Mapping[str | None, str], settings: RunSettings,
                     output: Output) -> list[Result]:
-    """Train and test rows of a table one after the other, and show what was measured beside the paper's numbers.
+    """Train and test rows of a table one after the other, and show the numbers beside the paper's.
 
     What is finished is not run again, and an interrupted training goes on from its last checkpoint. A row that fails
     does not take the others with it.
@@ -88,7 +88,10 @@ def reproduce_table(table: Table, rows: Sequence[Row], data: Mapping[str | None,
 
 
 def show_comparison(table: Table, results: Sequence[Result], settings: RunSettings, output: Output) -> None:
-    """Show results of the kind that was run beside the paper's, and draw the table's figure beside the results file."""
+    """Show the results of this kind of run beside the paper's, and draw the table's figure.
+
+    The figure lies beside the results file.
+    """
     of_kind = [result for result in results if result.kind == settings.kind]
     if not compare(table, of_kind):
         return
@@ -137,7 +140,7 @@ def reproduce_row(table: Table, row: Row, data: str | None, results: list[Result
 def log_batch_size(run: Run, settings: RunSettings, log: Callable[[str], None]) -> None:
     """Say so where the batch is not the recipe's."""
     batch, recipe = run.batch_size, run.recipe_batch_size
-    if recipe and batch != recipe and settings.schedule != 'smoke':
+    if batch and recipe and batch != recipe and settings.schedule != 'smoke':
         iters = run.cfg.train_cfg.get('max_iters')
         images = f', but {iters} iterations see {"fewer" if batch < recipe else "more"} images' if iters else ''
         log(f"    batch {batch} instead of the recipe's {recipe}: the learning rate is scaled{images}; for the "
@@ -239,7 +242,10 @@ def make_result(run: Run, setting: str | None, settings: RunSettings, test: RunR
 
 
 def read_test_log(path: Path, table: Table, row: Row, setting: str | None, schedule: str) -> dict[str, float | None]:
-    """What a test measured, in the paper's units; every number that is published for the row must be among it."""
+    """Read the numbers that a test measured, in the paper's units.
+
+    Every number that is published for the row must be among them.
+    """
     log = json.loads(path.read_text())
     measured = measured_numbers(table.all_metrics, log, setting)
     missing = [table.metrics[name].log_key(setting) for name in row.published_metrics - set(measured)

@@ -4,7 +4,7 @@ All of them change a copy of the plain dict of a config (``load_config(path).to_
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from pprint import pformat
@@ -20,9 +20,10 @@ def full_schedule(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def short_schedule(cfg: dict[str, Any]) -> dict[str, Any]:
-    """The schedule cut to a tenth: length, learning-rate steps, warm-up, and how often to validate and to save.
+    """The experiment with a schedule of a tenth.
 
-    A schedule in epochs with steps keeps at least 2 epochs, so that one step is left; the tenth is rounded to whole
+    Cut are the length, the learning-rate steps, the warm-up, and the intervals of validation and checkpoints. A
+    schedule in epochs with steps keeps at least 2 epochs, so that one step is left; the tenth is rounded to whole
     epochs. Hooks with a schedule of their own (a switch of the pipeline, say) are left alone.
     """
     cfg = deepcopy(cfg)
@@ -83,7 +84,7 @@ def innermost_datasets(dataset: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def random_weights(cfg: dict[str, Any]) -> dict[str, Any]:
-    """The experiment from random weights, and so with nothing frozen: no stage, no statistics of batch norms."""
+    """The experiment from random weights, so with no frozen stage and no frozen batch norm."""
     cfg = deepcopy(cfg)
 
     def unfrozen(value):
@@ -119,7 +120,7 @@ def config_difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any
     }
 
 
-def derived_config_text(base: str | Path, changes: dict[str, Any], title: str) -> str:
+def derived_config_text(base: str | Path, changes: Mapping[str, Any], title: str) -> str:
     """The text of a config that inherits the file ``base`` and states ``changes``, a dict."""
     lines = [f'"""{title}"""', f'_base_ = {str(base)!r}', '']
     lines += [f'{key} = {pformat(value, width=118, sort_dicts=False)}' for key, value in changes.items()]

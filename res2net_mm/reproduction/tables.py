@@ -198,7 +198,7 @@ def _parse_row(table_name: str, name: str, row: dict[str, Any], table: dict[str,
         numbers = numbers if isinstance(numbers, dict) else {None: numbers}
         if not set(numbers) <= set(settings) or any(len(values) > len(columns) for values in numbers.values()):
             raise ValueError(f'{where}: {source} must have a number per column'
-                             + (f' for each of {", ".join(settings)}' if None not in settings else ''))
+                             + (f' for each of {", ".join(map(str, settings))}' if None not in settings else ''))
         row[source] = {setting: {column: number for column, number in zip(columns, values) if number is not None}
                        for setting, values in numbers.items()}
     row['series'] = tuple(row['series'])
