@@ -84,7 +84,8 @@ def write_image(root, split, name, index, picture):
     return file
 
 
-DATASETS: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}  # and the tables
+# By the name of their table in evidence.yml.
+DATASETS: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}
 
 
 def write_datasets(folder: Path, log: Callable[[str], None]) -> None:
