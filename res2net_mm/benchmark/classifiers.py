@@ -116,7 +116,7 @@ def standing_memory(model, batch):
 
 def paper_ratio(preset):
     """The running time that Table 3 prints for a preset divided by ResNet-50's; None if it prints none."""
-    rows = paper.read_tables()['table3']['rows'].values()
-    times = {f'res2net50_{row["split"]}' if row['split'] else BASELINE: row['paper'][None]['runtime_ms']
-             for row in rows if 'runtime_ms' in row['paper'][None]}
+    rows = paper.read_tables()['table3'].rows.values()
+    times = {f'res2net50_{row.split}' if row.split else BASELINE: row.paper[None]['runtime_ms']
+             for row in rows if 'runtime_ms' in row.paper[None]}
     return times[preset] / times[BASELINE] if preset in times else None

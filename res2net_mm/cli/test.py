@@ -93,7 +93,7 @@ def print_beside_paper(table: Any, metrics: Mapping[str, float]) -> None:
     """Print what was measured beside the numbers of a table; of several processes only the first prints."""
     from mmengine.dist import is_main_process
 
-    from ..reproduction.tables import print_settings
+    from .reproduce import print_settings
     if is_main_process():
         print_settings(table, metrics)
 

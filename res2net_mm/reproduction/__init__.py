@@ -1,1 +1,1 @@
-"""The paper's experiments as commands."""
+"""The paper's experiments: its tables, training and testing their rows, measured numbers beside published ones."""

@@ -1,108 +1,142 @@
-"""What ``evidence.py`` does: Res2Net beside ResNet, at equal cost and with several seeds, on data for anyone.
+"""Res2Net beside ResNet, at equal cost and with several seeds, on data that everybody has.
 
-Two sets of small images: handwritten digits, which scikit-learn ships, and generated shapes of all sizes. Every run is
-one of ``reproduce``, so it is trained once, goes on where it stopped, and leaves a line in a results file.
+Two datasets of small images: handwritten digits, which scikit-learn ships, and generated shapes of all sizes. Every run
+is one of ``runs``, so it is trained once, goes on where it stopped, and leaves a line in a results file.
 """
-import argparse
+from __future__ import annotations
+
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
+from typing import cast
 
-from ..cli.arguments import device_argument
 from ..datasets.digits import write_digits
 from ..datasets.shapes import write_sizes
-from ..utils.config import find_config, load_config
-from . import runs as reproduce
-from . import tables as paper
+from ..utils.config import load_config
+from .plans import RunSettings, row_config
+from .results import Result
+from .runs import Output, reproduce_table
+from .tables import Row, read_tables
 
-TABLES = Path(__file__).with_name('evidence.yml')
-
-
-def main(argv=None):
-    """Run what is missing, and write the report: the command ``tools/misc/evidence.py``."""
-    parser = argparse.ArgumentParser(description='Train Res2Net and ResNet twins on two small sets of images with '
-                                     'several seeds, and write the mean and the spread of their accuracies.')
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of every config (3)')
-    parser.add_argument('--schedule', choices=list(reproduce.SCHEDULES), default='full',
-                        help='full: the configs as they are; short: a tenth; smoke: a few iterations (full)')
-    device_argument(parser)
-    parser.add_argument('--data-only', action='store_true', help='make the data and stop')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/evidence'), metavar='DIR',
-                        help='where data and runs go (work_dirs/evidence)')
-    parser.add_argument('--report', type=Path, default=Path('docs/results/evidence.md'), metavar='FILE.md',
-                        help='the report; the figure goes beside it (docs/results/evidence.md)')
-    args = parser.parse_args(argv)
-    if args.seeds < 2:
-        parser.error(f'argument --seeds: {args.seeds} must be at least 2, or there is no spread')
-
-    for name, write in DATA.items():
-        write_once(args.out / 'data' / name, write)
-    if args.data_only:
-        return
-    for seed in range(args.seeds):
-        for name in DATA:
-            reproduce.main([
-                name, '--tables', str(TABLES), '--data', str(args.out / 'data' / name), '--out', str(args.out / 'runs'),
-                '--schedule', args.schedule, '--stop-on-error', '--cfg-options', f'randomness.seed={seed}',
-                *(['--device', args.device] if args.device else [])])
-    results = paper.read_results(args.out / 'runs' / 'results.jsonl')
-    experiments = summarise(results, args.schedule, args.seeds)
-    args.report.parent.mkdir(parents=True, exist_ok=True)
-    draw(experiments, args.report.with_suffix('.png'))
-    args.report.write_text(report(experiments, args), encoding='utf-8')
-    print(f'Wrote {args.report} and {args.report.with_suffix(".png")}')
-
+EVIDENCE_TABLES = Path(__file__).with_name('evidence.yml')
 
 # The data: image folders train/CLASS and val/CLASS, as mmpretrain's CustomDataset reads them.
 
 
-def write_once(root, write):
+# By the name of their table in evidence.yml.
+DATASETS: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}
+
+
+def write_datasets(folder: Path, log: Callable[[str], None]) -> None:
+    """Write the datasets that are missing into folders of their names."""
+    for name, write in DATASETS.items():
+        write_once(folder / name, write, log)
+
+
+def write_once(root: Path, write: Callable[[Path], None], log: Callable[[str], None]) -> None:
     """Have ``write`` make a folder, unless it is there; never half of one."""
     if root.is_dir():
         return
-    print(f'Making {root}', flush=True)
+    log(f'Making {root}')
     unfinished = root.with_name(f'.{root.name}.unfinished')
     shutil.rmtree(unfinished, ignore_errors=True)
     write(unfinished)
     os.replace(unfinished, root)
 
 
-DATA = {'digits': write_digits, 'sizes': write_sizes}  # and the tables of evidence.yml that are run
-
-# The report.
+# The runs.
 
 
-def summarise(results, schedule, seeds):
-    """The newest result of every row and seed.
+@dataclass(frozen=True)
+class Experiment:
+    """A row of ``evidence.yml`` with its runs.
+
+    Attributes:
+        title (str): What its table is about.
+        row (Row): The row.
+        results (Sequence[Result]): A result for every seed, in the order of the seeds.
+    """
+    title: str
+    row: Row
+    results: Sequence[Result]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Accuracies in %, by seed."""
+        return [cast(float, result.measured['top1']) for result in self.results]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the accuracies in %."""
+        return mean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the accuracies in %."""
+        return stdev(self.accuracies)
+
+
+def run_experiments(out: Path, seeds: int, schedule: str, device: str | None, output: Output) -> list[Experiment]:
+    """Run every row of the datasets' tables with several seeds; the first that fails stops it.
 
     Args:
-        results (list[dict]): Lines of the results file.
+        out (Path): Folder with the datasets in ``data``; the runs go into its ``runs``.
+        seeds (int): The seeds are 0 to ``seeds`` - 1.
+        schedule (str): 'full', 'short' or 'smoke'.
+        device (str | None): cpu, cuda or cuda:INDEX; None for a GPU if there is one.
+        output (Output): Where progress is told.
+
+    Returns:
+        list[Experiment]: The rows with their results.
+
+    Raises:
+        ReproductionError: If a run failed.
+    """
+    tables, results = read_tables(EVIDENCE_TABLES), []
+    for seed in range(seeds):
+        settings = RunSettings(
+            out=out / 'runs', schedule=schedule, device=device, options={'randomness.seed': seed},
+            option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
+        for name in DATASETS:
+            data: dict[str | None, str] = {name: str((out / 'data' / name).resolve())}
+            results = reproduce_table(tables[name], tables[name].runnable_rows, data, settings, output)
+    return collect_experiments(results, schedule, seeds)
+
+
+def collect_experiments(results: Sequence[Result], schedule: str, seeds: int) -> list[Experiment]:
+    """Take the newest result of every row and seed.
+
+    Args:
+        results (Sequence[Result]): The results file.
         schedule (str): Only runs of this schedule count.
         seeds (int): Only the seeds 0 to ``seeds`` - 1 count.
 
     Returns:
-        list[tuple[dict, list[dict], list[float]]]: For every row of the tables ``DATA`` that has a result: the row, its
-        results and their accuracies in %, by seed.
+        list[Experiment]: The rows of the datasets' tables that have a result.
     """
-    experiments, tables = [], paper.read_tables(TABLES)
-    for table in map(tables.get, DATA):
-        for row in table['rows'].values():
-            mine = [result for result in results if paper.is_of(result, row)
-                    and result['schedule'] == schedule and result['seed'] in range(seeds)]
-            by_seed = {result['seed']: result for result in sorted(mine, key=lambda result: result['test']['date'])}
-            runs = [by_seed[seed] for seed in sorted(by_seed)]
-            if runs:
-                row = dict(row, title=table['title'])
-                experiments.append((row, runs, [run['measured']['top1'] for run in runs]))
+    tables, experiments = read_tables(EVIDENCE_TABLES), []
+    for table in (tables[name] for name in DATASETS):
+        for row in table.rows.values():
+            of_row = [result for result in results if result.belongs_to(row)
+                      and result.schedule == schedule and result.seed in range(seeds)]
+            by_seed = {result.seed: result for result in sorted(of_row, key=lambda result: result.test.date)}
+            if by_seed:
+                runs = [by_seed[seed] for seed in range(seeds) if seed in by_seed]
+                experiments.append(Experiment(table.title, row, runs))
     return experiments
 
 
-def cost(config):
-    """Parameters and multiply-adds of a config's model at the size of its images."""
+# The report.
+
+
+def model_cost(row: Row) -> tuple[int, int]:
+    """Parameters and multiply-adds of a row's model at the size of its images."""
     from ..models.complexity import count
-    cfg = load_config(find_config(config))
+    cfg = load_config(row_config(row))
     return count(cfg.model.backbone, cfg.image_size, cfg.model.head.num_classes)
 
 
@@ -129,51 +163,67 @@ split are the same in all runs.
 Measured with `python tools/misc/evidence.py --seeds {seeds}`: {provenance}."""
 
 
-def report(experiments, args):
-    """Return the report as Markdown."""
-    lines = ['| data | model | M parameters | M multiply-adds | by seed | mean ± spread |', '|---|---|---|---|---|---|']
-    found = {}
-    for row, _, accuracies in experiments:
-        params, macs = cost(row['config'])
-        each = ', '.join(f'{accuracy:.2f}' for accuracy in accuracies)
-        lines.append(f'| {row["title"]} | {row["model"]} | {params / 1e6:.2f} | {macs / 1e6:.1f} | {each} | '
-                     f'{mean(accuracies):.2f} ± {stdev(accuracies):.2f} |')
-        found[row['table'], row['name']] = row['model'], accuracies
-    gains = []
-    for row, _, ours in experiments:
-        if row['twin']:
-            twin, theirs = found[row['table'], row['twin']]
-            gain = mean(ours) - mean(theirs)
-            error = sqrt(stdev(ours)**2 / len(ours) + stdev(theirs)**2 / len(theirs))
+def evidence_markdown(experiments: Sequence[Experiment], seeds: int, schedule: str, figure: str) -> str:
+    """Format the report as Markdown.
+
+    Args:
+        experiments (Sequence[Experiment]): The rows with their results.
+        seeds (int): Number of seeds.
+        schedule (str): The schedule of the runs.
+        figure (str): File name of the figure.
+
+    Returns:
+        str: The report.
+    """
+    caution = '' if schedule == 'full' else f'\n\n**Schedule {schedule}: a trial, not a result.**'
+    rows = ['| data | model | M parameters | M multiply-adds | by seed | mean ± spread |', '|---|---|---|---|---|---|']
+    for experiment in experiments:
+        params, macs = model_cost(experiment.row)
+        accuracies = ', '.join(f'{accuracy:.2f}' for accuracy in experiment.accuracies)
+        rows.append(f'| {experiment.title} | {experiment.row.model} | {params / 1e6:.2f} | {macs / 1e6:.1f} | '
+                    f'{accuracies} | {experiment.mean:.2f} ± {experiment.spread:.2f} |')
+    return REPORT.format(seeds=seeds, rows='\n'.join(rows), gains='\n'.join(_gain_lines(experiments)), caution=caution,
+                         figure=figure, provenance=_provenance_line(experiments)) + '\n'
+
+
+def _gain_lines(experiments: Sequence[Experiment]) -> list[str]:
+    by_row = {(experiment.row.table, experiment.row.name): experiment for experiment in experiments}
+    lines = []
+    for ours in experiments:
+        if ours.row.twin:
+            twin = by_row[ours.row.table, ours.row.twin]
+            gain = ours.mean - twin.mean
+            error = sqrt(ours.spread**2 / len(ours.results) + twin.spread**2 / len(twin.results))
             reading = ': no difference can be told from chance' if abs(gain) < 2 * error else ''
-            gains.append(f'* {row["title"]}: {row["model"]} minus {twin} is {gain:+.2f}, with a standard error of '
-                         f'{error:.2f}{reading}.')
-    runs = [run for _, runs, _ in experiments for run in runs]
-    seconds = sum(run['train']['seconds'] + run['test']['seconds'] for run in runs)
-    devices = sorted({f'{run["train"]["device"]}, PyTorch {run["train"]["torch"]}, commit {run["train"]["commit"]}'
-                      for run in runs})
-    dates = sorted(run['test']['date'][:10] for run in runs)
-    provenance = (f'{"; ".join(devices)}; {dates[0]}{f" to {dates[-1]}" if dates[-1] != dates[0] else ""}; '
-                  f'{len(runs)} runs in {seconds / 60:.0f} minutes')
-    caution = '' if args.schedule == 'full' else f'\n\n**Schedule {args.schedule}: a trial, not a result.**'
-    return REPORT.format(seeds=args.seeds, rows='\n'.join(lines), gains='\n'.join(gains), caution=caution,
-                         figure=args.report.with_suffix('.png').name, provenance=provenance) + '\n'
+            lines.append(f'* {ours.title}: {ours.row.model} minus {twin.row.model} is {gain:+.2f}, with a standard '
+                         f'error of {error:.2f}{reading}.')
+    return lines
 
 
-def draw(experiments, path):
+def _provenance_line(experiments: Sequence[Experiment]) -> str:
+    results = [result for experiment in experiments for result in experiment.results]
+    seconds = sum(result.train.seconds + result.test.seconds for result in results)
+    devices = sorted({f'{result.train.device}, PyTorch {result.train.torch}, commit {result.train.commit}'
+                      for result in results})
+    dates = sorted(result.test.date[:10] for result in results)
+    return (f'{"; ".join(devices)}; {dates[0]}{f" to {dates[-1]}" if dates[-1] != dates[0] else ""}; '
+            f'{len(results)} runs in {seconds / 60:.0f} minutes')
+
+
+def draw_evidence_figure(experiments: Sequence[Experiment], path: Path) -> None:
     """Draw every run as a dot, and mean and spread of the runs of a row as a bar with whiskers."""
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    titles = list(dict.fromkeys(row['title'] for row, _, _ in experiments))
+    titles = list(dict.fromkeys(experiment.title for experiment in experiments))
     figure, axes = plt.subplots(1, len(titles), figsize=(4 * len(titles), 3.5), layout='constrained', squeeze=False)
     for axis, title in zip(axes[0], titles):
-        mine = [(row['model'], accuracies) for row, _, accuracies in experiments if row['title'] == title]
-        for x, (_, accuracies) in enumerate(mine):
-            colour = f'C{x}'
-            axis.errorbar(x, mean(accuracies), stdev(accuracies), fmt='_', markersize=30, capsize=8, color=colour)
+        of_title = [experiment for experiment in experiments if experiment.title == title]
+        for x, experiment in enumerate(of_title):
+            colour, accuracies = f'C{x}', experiment.accuracies
+            axis.errorbar(x, experiment.mean, experiment.spread, fmt='_', markersize=30, capsize=8, color=colour)
             axis.plot([x + 0.25] * len(accuracies), accuracies, 'o', color=colour, alpha=0.6)
-        axis.set(title=title, ylabel='accuracy %', xlim=(-0.6, len(mine) - 0.4), xticks=range(len(mine)),
-                 xticklabels=[model for model, _ in mine])
+        axis.set(title=title, ylabel='accuracy %', xlim=(-0.6, len(of_title) - 0.4), xticks=range(len(of_title)),
+                 xticklabels=[experiment.row.model for experiment in of_title])
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,23 +1,29 @@
 """Cuts of an experiment: a tenth of the schedule, a few iterations, random weights; as a config that inherits it.
 
-All of them change the plain dict of a config that is read (``load_config(path).to_dict()``), whatever the toolbox.
+All of them change a copy of the plain dict of a config (``load_config(path).to_dict()``), whatever the toolbox.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from pprint import pformat
+from typing import Any
 
 SHORT = 10
 SMOKE_ITERS, SMOKE_BATCH, SMOKE_IMAGES = 2, 2, dict(train=4, val=2, test=2)
 
 
-def full(cfg):
+def full_schedule(cfg: dict[str, Any]) -> dict[str, Any]:
     """The experiment as it is."""
     return deepcopy(cfg)
 
 
-def short(cfg):
-    """The schedule cut to a tenth: length, learning-rate steps, warm-up, and how often to validate and to save.
+def short_schedule(cfg: dict[str, Any]) -> dict[str, Any]:
+    """The experiment with a schedule of a tenth.
 
-    A schedule in epochs with steps keeps at least 2 epochs, so that one step is left; the tenth is rounded to whole
+    Cut are the length, the learning-rate steps, the warm-up, and the intervals of validation and checkpoints. A
+    schedule in epochs with steps keeps at least 2 epochs, so that one step is left; the tenth is rounded to whole
     epochs. Hooks with a schedule of their own (a switch of the pipeline, say) are left alone.
     """
     cfg = deepcopy(cfg)
@@ -51,8 +57,8 @@ def short(cfg):
     return cfg
 
 
-def smoke(cfg):
-    """Two iterations or so on four images, without worker processes: does it run at all?"""
+def smoke_schedule(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Two iterations, or an epoch, of four images without worker processes, to see whether it runs at all."""
     cfg = deepcopy(cfg)
     loop = cfg['train_cfg']
     length = 1 if loop.get('max_epochs') is not None else SMOKE_ITERS
@@ -66,19 +72,19 @@ def smoke(cfg):
         if loader:
             loader.update(num_workers=0, persistent_workers=False,
                           batch_size=min(SMOKE_BATCH, loader.get('batch_size', 1)))
-            for dataset in innermost(loader['dataset']):
+            for dataset in innermost_datasets(loader['dataset']):
                 dataset['indices'] = images
     return cfg
 
 
-def innermost(dataset):
+def innermost_datasets(dataset: dict[str, Any]) -> list[dict[str, Any]]:
     """The datasets inside ``RepeatDataset``, ``ConcatDataset`` and the like."""
     inner = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else [])
-    return [leaf for item in inner for leaf in innermost(item)] if inner else [dataset]
+    return [leaf for item in inner for leaf in innermost_datasets(item)] if inner else [dataset]
 
 
-def from_scratch(cfg):
-    """Random weights everywhere, and so nothing frozen: no stage, and no statistics of batch norms."""
+def random_weights(cfg: dict[str, Any]) -> dict[str, Any]:
+    """The experiment from random weights, so with no frozen stage and no frozen batch norm."""
     cfg = deepcopy(cfg)
 
     def unfrozen(value):
@@ -97,22 +103,24 @@ def from_scratch(cfg):
     return cfg
 
 
-def is_pretrained(value):
+def is_pretrained(value: Any) -> bool:
+    """Whether a value of a config names the weights of a model."""
     return isinstance(value, dict) and value.get('type') == 'Pretrained'
 
 
-SCHEDULES = {'full': full, 'short': short, 'smoke': smoke}
+SCHEDULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    'full': full_schedule, 'short': short_schedule, 'smoke': smoke_schedule}
 
 
-def difference(old, new):
+def config_difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """What a config has to state to turn ``old``, its base, into ``new``."""
     return {
-        key: difference(old[key], value) if isinstance(value, dict) and isinstance(old.get(key), dict) else value
+        key: config_difference(old[key], value) if isinstance(value, dict) and isinstance(old.get(key), dict) else value
         for key, value in new.items() if key not in old or value != old[key]
     }
 
 
-def derived_config(base, changes, title):
+def derived_config_text(base: str | Path, changes: Mapping[str, Any], title: str) -> str:
     """The text of a config that inherits the file ``base`` and states ``changes``, a dict."""
     lines = [f'"""{title}"""', f'_base_ = {str(base)!r}', '']
     lines += [f'{key} = {pformat(value, width=118, sort_dicts=False)}' for key, value in changes.items()]

@@ -2,16 +2,12 @@
 import ast
 import pickle
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS, EXPERIMENTS, ROOT, TOOLS, config_path, expect_failure, randomise, relative_error
-from mmengine.config import ConfigDict
+from helpers import CONFIGS, EXPERIMENTS, ROOT, config_path, expect_failure, randomise, relative_error
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,17 +17,15 @@ from res2net_mm.analysis import complexity
 from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
 from res2net_mm.cli.arguments import common_arguments
 from res2net_mm.cli.test import main as run_test
-from res2net_mm.reproduction import evidence
-from res2net_mm.reproduction import runs as reproduce
-from res2net_mm.reproduction import tables as paper
-from res2net_mm.utils import provenance as machine
+from res2net_mm.reproduction.runs import count_parameters
+from res2net_mm.reproduction.tables import read_tables
 from res2net_mm.utils.config_edits import move_data_root
 
 structures = pytest.importorskip('mmpretrain.structures')
 IMAGENET, CIFAR, SMALL = (
     [path for path in EXPERIMENTS if path.name.startswith(names)]
     for names in ('imagenet_', 'cifar', ('digits_', 'sizes_')))
-TABLES = paper.read_tables()
+TABLES = read_tables()
 
 
 def each(paths):
@@ -97,8 +91,8 @@ def test_cifar_counts(path):
     model = without_memory(load_config(path))
     norms = sum(parameters(module) for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
     params = parameters(model)
-    [row] = [row for row in TABLES['table4']['rows'].values() if row['config'] == path.name]
-    published = row['paper'][None]
+    [row] = [row for row in TABLES['table4'].rows.values() if row.config == path.name]
+    published = row.paper[None]
     assert f'{published["top1_err"]:.2f} %' in header(path) and f'{published["params_m"]} M' in header(path)
     assert f'{(params - norms) / 1e6:.2f} here' in header(path)
     error = abs((params - norms) / 1e6 - published['params_m'])
@@ -108,10 +102,10 @@ def test_cifar_counts(path):
 def test_counts_of_figure_5():
     """Every row with its changes, as suggested by the complexity of scale 2 to 6; nothing else is another model."""
     counts = {}
-    for row in TABLES['fig5']['rows'].values():
-        cfg = load_config(config_path(row['config']))
-        cfg.merge_from_dict(row['changes'])
-        counts[row['name']] = round(reproduce.count_parameters(cfg), 2)
+    for row in TABLES['fig5'].rows.values():
+        cfg = load_config(config_path(row.config))
+        cfg.merge_from_dict(row.changes)
+        counts[row.name] = round(count_parameters(cfg), 2)
     scales, groups, depths = range(2, 7), (12, 18, 24, 30, 36), (47, 74, 101, 128, 155)
     assert counts == {
         'start': 6.98, **dict(zip([f'scale{scale}' for scale in scales], (11.89, 18.09, 24.30, 30.51, 36.72))),
@@ -122,19 +116,19 @@ def test_counts_of_figure_5():
 
 def test_digits_start_where_their_header_says():
     path = config_path('digits_rx29_6c4w.py')
-    assert f'{reproduce.count_parameters(load_config(path)):.2f} M' in header(path)
+    assert f'{count_parameters(load_config(path)):.2f} M' in header(path)
 
 
 def test_every_row_of_the_tables_has_its_config():
     """Of the paper's 31 rows all but those it quotes from others, and with the numbers in the config's header."""
-    without = {row['name'] for name in ('table1', 'table2', 'table3', 'table4') for row in TABLES[name]['rows'].values()
-               if not row['config']}
+    without = {row.name for name in ('table1', 'table2', 'table3', 'table4') for row in TABLES[name].rows.values()
+               if not row.config}
     assert without == {'wrn', 'densenet_bc'}
     for name in ('table1', 'table2', 'table3'):
-        for row in TABLES[name]['rows'].values():
-            numbers = row['paper'][None]
+        for row in TABLES[name].rows.values():
+            numbers = row.paper[None]
             wanted = ' / '.join(f'{numbers[key]:.2f}' for key in ('top1_err', 'top5_err') if key in numbers)
-            assert f'{wanted} %' in header(config_path(row['config']))
+            assert f'{wanted} %' in header(config_path(row.config))
 
 
 @each(IMAGENET + CIFAR)
@@ -374,99 +368,3 @@ def test_unreadable_image(photos, tmp_path, capsys):
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'any.pth')
     expect_failure(capsys, run_test, [R2N50, str(tmp_path / 'any.pth'), *arguments(root, tmp_path)],
                    r'n00000003/photo.png is cut off or broken')
-
-
-# The sets of small images, and what is made of them.
-
-
-@each([path for path in SMALL if '_r2n' in path.name])
-def test_twins_cost_the_same(path):
-    ours, theirs = (evidence.cost(name) for name in (path.name, path.name.replace('_r2n', '_r')))
-    assert ours[1] / theirs[1] == pytest.approx(1, abs=0.03)
-    for name, (params, _) in ((path.stem, ours), (path.stem.replace('_r2n', '_r'), theirs)):
-        assert f'{params / 1e6:.2f} M' in header(path.with_stem(name))
-    assert f'{100 * (1 - theirs[1] / ours[1]):.1f} % less' in header(path)
-
-
-def line(row, seed, accuracy, date='2026-01-01', schedule='full'):
-    run = dict(date=date, device='a processor', torch='2.0', commit='0123', seconds=30.0)
-    return dict(config=row, schedule=schedule, seed=seed, measured=dict(top1=accuracy), train=run, test=run)
-
-
-def test_summary_and_report(tmp_path, monkeypatch):
-    results = [line('digits_r26.py', seed, 98 + seed) for seed in (1, 0, 2)]
-    results += [line('digits_r2n26.py', seed, 99.) for seed in (0, 1)] + [line('digits_r2n26.py', 5, 0.)]
-    results += [line('digits_r2n26.py', 0, 97., '2026-02-01'), line('digits_r2n26.py', 2, 10., schedule='smoke')]
-    results += [line('digits_rx29_6c4w.py', 0, 90.), dict(line('digits_r26.py', 0, 90.), changes={'a': 1})]  # others
-    experiments = evidence.summarise(results, 'full', 3)
-    assert [(row['name'], accuracies) for row, _, accuracies in experiments] == [
-        ('r26', [98, 99, 100]), ('r2n26', [97., 99.])]
-    monkeypatch.setattr(evidence, 'cost', lambda config: (2e6, 7e6))
-    args = ConfigDict(seeds=3, schedule='full', report=tmp_path / 'report.md')
-    text = evidence.report(experiments, args)
-    assert '| ResNet-26 | 2.00 | 7.0 | 98.00, 99.00, 100.00 | 99.00 ± 1.00 |' in text
-    assert '97.00, 99.00 | 98.00 ± 1.41 |' in text
-    assert 'Res2Net-26 minus ResNet-26 is -1.00, with a standard error of 1.15' in text  # also when it is worse
-    assert '2026-01-01 to 2026-02-01; 5 runs in 5 minutes' in text and 'a trial' not in text
-    assert 'a trial, not a result' in evidence.report(experiments, ConfigDict(args, schedule='smoke'))
-    evidence.draw(experiments, tmp_path / 'report.png')
-    assert cv2.imread(str(tmp_path / 'report.png')).std() > 5
-
-
-def test_data_is_written_once_and_whole(tmp_path):
-    def fail(root):
-        root.mkdir()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evidence.write_once(tmp_path / 'set', fail)
-    assert not (tmp_path / 'set').exists()
-    evidence.write_once(tmp_path / 'set', lambda root: root.mkdir())
-    evidence.write_once(tmp_path / 'set', fail)  # not again
-
-
-def test_data_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(evidence, 'DATA', {'digits': lambda root: evidence.write_sizes(root, 8, 4)})
-    monkeypatch.setattr(subprocess, 'call', lambda command: pytest.fail(f'ran {command}'))
-    evidence.main(['--data-only', '--out', str(tmp_path), '--report', str(tmp_path / 'report.md')])
-    assert len(list(tmp_path.glob('data/digits/train/*/*.png'))) == 8 and not (tmp_path / 'report.md').exists()
-
-
-def test_one_run_for_real(tmp_path, monkeypatch):
-    """Train and test a config on a few images, as evidence.py has it done; then the report without training."""
-    monkeypatch.setitem(evidence.DATA, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
-    monkeypatch.setitem(evidence.DATA, 'sizes', lambda root: evidence.write_sizes(root, 8, 4))
-    ran = []
-
-    def play(command):
-        work_dir = Path(command[command.index('--work-dir') + 1])
-        if 'sizes_r2n26' in str(command) and not ran:
-            ran.append(command)
-            return real(command)
-        if 'train.py' in str(command):
-            (work_dir / 'last_checkpoint').write_text('none.pth')
-        else:
-            (work_dir / '20260101_000000').mkdir(parents=True)
-            (work_dir / '20260101_000000' / 'log.json').write_text('{"accuracy/top1": 50.5}')
-        return 0
-
-    real = subprocess.call
-    monkeypatch.setattr(subprocess, 'call', play)
-    monkeypatch.setattr(machine, 'probe', lambda device: ('2.0', 'a processor'))
-    argv = ['--seeds', '2', '--schedule', 'smoke', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--report',
-            str(tmp_path / 'docs' / 'evidence.md')]
-    evidence.main(argv)
-    assert len(ran) == 1 and 'train.py' in str(ran[0])
-    log = next(Path(ran[0][ran[0].index('--work-dir') + 1]).glob('*/vis_data/scalars.json')).read_text()
-    assert '"loss"' in log and 'accuracy/top1' in log
-    text = (tmp_path / 'docs' / 'evidence.md').read_text()
-    assert text.count('| Res2Net-26 |') == 2 and (tmp_path / 'docs' / 'evidence.png').is_file()
-    monkeypatch.setattr(subprocess, 'call', lambda command: pytest.fail(f'ran {command}'))
-    evidence.main(argv)  # everything is there
-    with pytest.raises(SystemExit):
-        evidence.main(['--seeds', '1'])
-
-
-def test_help():
-    shown = subprocess.run([sys.executable, TOOLS / 'misc/evidence.py', '--help'], capture_output=True, text=True)
-    assert shown.returncode == 0 and '--seeds N' in shown.stdout

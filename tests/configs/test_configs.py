@@ -97,11 +97,11 @@ def test_the_readme_of_a_folder_has_a_row_for_each_config(metafile):
 def test_the_folders_readmes_have_the_papers_numbers():
     pages = ' '.join(path.read_text() for path in CONFIGS.glob('*/README.md'))
     for table in paper.read_tables().values():
-        for row in table['rows'].values():
-            metric = next((metric for metric in HEADLINES if metric in row['paper'].get(None, {})), None)
-            if row['config'] and metric and not row['changes']:
-                number = row['paper'][None][metric]
-                shown = re.search(rf'\[{row["config"]}\].*', pages)[0]
+        for row in table.rows.values():
+            metric = next((metric for metric in HEADLINES if metric in row.paper.get(None, {})), None)
+            if row.config and metric and not row.changes:
+                number = row.paper[None][metric]
+                shown = re.search(rf'\[{row.config}\].*', pages)[0]
                 assert re.search(rf' {number:.1f}[ ,|]| {number:.2f} ', shown), shown
 
 

@@ -297,7 +297,7 @@ def test_recipe(path):
         assert (wrapper.optimizer.type, wrapper.optimizer.lr) == ('SGD', 1e-8)
         assert cfg.train_cfg.max_iters == 10 * 12000 and schedule.milestones == [10 * 7500]
     assert cfg.test_dataloader.dataset.sets == ('ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON')
-    assert list(cfg.test_settings) == list(paper.read_tables()['table9']['settings']) == [
+    assert list(cfg.test_settings) == list(paper.read_tables()['table9'].settings) == [
         set_name(name) for name in cfg.test_dataloader.dataset.sets]
     with torch.device('meta'):
         model = MODELS.build(cfg.model)

@@ -3,7 +3,7 @@
 
     tools/misc/evidence.py [--seeds N] [...]
 """
-from res2net_mm.reproduction.evidence import main
+from res2net_mm.cli.evidence import main
 
 if __name__ == '__main__':
     main()
