@@ -252,6 +252,9 @@ def build_runner(cfg, args):
     from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
+
+    from ..checkpoints.files import install_reader
+    install_reader()
     if args.launcher != 'none' and get_device() == 'cpu':
         join_cpu_processes(cfg, args.launcher)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

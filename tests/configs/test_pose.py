@@ -10,9 +10,10 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
-from res2net_mm.checkpoints import hub as weights
 from res2net_mm.cli import main as cli
 from res2net_mm.datasets.transforms import ClippedBBoxTransform
+from res2net_mm.models.names import resolve
+from res2net_mm.models.pretrained import SCHEME
 
 pytest.importorskip('mmpose')
 LEAVES = sorted(CONFIGS.glob('simplebaseline_*.py'))
@@ -103,8 +104,8 @@ def test_sizes_agree_everywhere(path):
     assert [step.encoder for step in steps if step.type == 'GenerateTarget'] == [codec]
     assert plain(cfg.model.head.decoder) == codec
     checkpoint = cfg.model.backbone.init_cfg.checkpoint
-    if checkpoint.startswith(weights.SCHEME):
-        preset = weights.full_name(checkpoint[len(weights.SCHEME):])
+    if checkpoint.startswith(SCHEME):
+        preset = resolve(checkpoint[len(SCHEME):]).name
         assert ('101' in path.name) == ('101' in preset) and ('v1b' in path.name) == ('v1b' in preset)
 
 
