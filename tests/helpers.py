@@ -20,7 +20,7 @@ from torch import nn
 from res2net_mm import accelerate_training
 from res2net_mm.datasets.checks import BadDataError
 from res2net_mm.datasets.shapes import CLASSES
-from res2net_mm.models.names import ARCHS
+from res2net_mm.models.names import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
@@ -40,9 +40,10 @@ def config_path(name):
 # 1. Models.
 
 SMALL = dict(type='res2net_mm.Res2Net', depth=26, base_channels=16)
+V1B = dict(deep_stem=True, avg_down=True)
 BACKBONES = {
     'v1': SMALL,
-    'v1b': dict(SMALL, deep_stem=True, avg_down=True),
+    'v1b': dict(SMALL, **V1B),
     'dilated': dict(SMALL, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
     'grouped SE': dict(SMALL, groups=2, se_reduction=16),
     'strided': dict(SMALL, stage_pool='strided'),
@@ -55,7 +56,7 @@ BACKBONES = {
 }
 VARIANTS = {  # of everything that acceleration has to keep
     **{name: dict(config) for name, config in BACKBONES.items()},
-    **{name: dict(SMALL, arch=name) for name in ARCHS},
+    **{row.name: dict(SMALL, arch=row.name) for row in ARCHITECTURES if row.type == SMALL['type']},
     'output stride 8': dict(SMALL, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
     'caffe, multi-grid': dict(SMALL, style='caffe', dilations=(1, 1, 1, 2), multi_grid=(1, 2)),
     'stem': dict(SMALL, out_indices=('stem', 0, 3)),
@@ -97,6 +98,30 @@ def random_model(config):
 
 def relative_error(ours, theirs):
     return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+def on_meta(build, *arguments, **more):
+    """Build a model without memory."""
+    with torch.device('meta'):
+        return build(*arguments, **more)
+
+
+def numbered(state):
+    """The weights of a model, each with a number of its own in all places, and with the memory of that number only."""
+    return {key: torch.tensor(i, dtype=value.dtype).expand(value.shape) for i, (key, value) in enumerate(state.items())}
+
+
+def small_state(**arguments):
+    return numbered(on_meta(build, SMALL, **arguments).state_dict())
+
+
+def other_library(library, name):
+    """The weights of another library's model."""
+    if library == 'timm':
+        create_model = pytest.importorskip('timm').create_model
+        return numbered(on_meta(create_model, name, num_classes=7).state_dict())
+    models = pytest.importorskip(f'{library}.models')
+    return numbered(getattr(models, name)(depth=50).state_dict())
 
 
 # 2. Commands, on the demo and a handful of shapes (the fixture ``shapes``).

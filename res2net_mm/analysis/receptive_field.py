@@ -24,16 +24,17 @@ import numpy as np
 import torch
 from mmengine.model import initialize
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import CheckpointLoader
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from ..checkpoints.loading import CLASSIFIER, find_prefix, unwrap
+from ..checkpoints.layouts import CLASSIFIER
+from ..checkpoints.loading import find_prefix, unwrap
 from ..cli.arguments import device_argument
 from ..cli.command import run_tool
 from ..models.backbones.base import DEFAULT_INIT
-from ..models.names import build_preset
+from ..models.names import build_backbone
+from ..models.pretrained import read_weights
 from ..utils.images import find_images, read_image
 
 SHARES = (0.5, 0.9, 0.95)  # of the energy, whose radii are reported
@@ -242,7 +243,7 @@ def build_from_config(config, checkpoint=None):
     backbone = MODELS.build(settings)
     if checkpoint is None:
         return random_weights(backbone)
-    state, _ = unwrap(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu'))
+    state, _ = unwrap(read_weights(checkpoint))
     prefix = find_prefix(state)
     state = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
     try:
@@ -310,7 +311,7 @@ def run(args, device):
     photos = find_images(args.images) if args.images else []
     inputs = photo_inputs(photos, args.size) if photos else torch.randn(args.inputs, 3, args.size, args.size)
     archs = args.archs or ([] if args.config else ['resnet50', 'res2net50_26w4s'])
-    models = [(arch, lambda name: random_weights(build_preset(name)), [arch]) for arch in archs]
+    models = [(arch, lambda name: random_weights(build_backbone(name)), [arch]) for arch in archs]
     models += [(Path(given[0].rpartition('::')[2]).stem, build_from_config, given) for given in args.config]
 
     args.out.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,7 @@ import torch
 
 from ..cli.command import run_tool
 from ..models.complexity import count, traffic
-from ..models.names import find_preset
-from ..reproduction import tables as paper
+from ..models.names import resolve
 from . import timing as measuring
 from .contenders import BASELINE, CLASSES, OURS, PATHS, PEERS, check_paths, contenders, is_training, random_batch
 from .report import draw, goals, print_table, write_page
@@ -61,8 +60,8 @@ def run(args, device):
 
 def cost(preset, image_size):
     """Parameters and multiply-adds, the values that an image and the weights move, and the paper's ratio of times."""
-    params, macs = count(find_preset(preset), image_size, CLASSES)
-    moved, weights = traffic(find_preset(preset), image_size, CLASSES)
+    params, macs = count(resolve(preset).config, image_size, CLASSES)
+    moved, weights = traffic(resolve(preset).config, image_size, CLASSES)
     return dict(params=params, macs=macs, moved=moved, weights=weights, paper=paper_ratio(preset))
 
 
@@ -116,7 +115,5 @@ def standing_memory(model, batch):
 
 def paper_ratio(preset):
     """The running time that Table 3 prints for a preset divided by ResNet-50's; None if it prints none."""
-    rows = paper.read_tables()['table3'].rows.values()
-    times = {f'res2net50_{row.split}' if row.split else BASELINE: row.paper[None]['runtime_ms']
-             for row in rows if 'runtime_ms' in row.paper[None]}
-    return times[preset] / times[BASELINE] if preset in times else None
+    time = resolve(preset).published.runtime_ms
+    return time / resolve(BASELINE).published.runtime_ms if time else None

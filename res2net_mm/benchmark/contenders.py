@@ -9,9 +9,8 @@ from mmengine.registry import MODELS
 
 from ..acceleration.backends import accelerate, compile_for_openvino, onnx_session
 from ..acceleration.training.block import accelerate_training, allow_many_compilations
-from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 from ..models.complexity import Classifier, classifier
-from ..models.names import find_preset
+from ..models.names import normalise_name, resolve
 
 CLASSES = 1000
 OURS = 'res2net_mm'
@@ -22,23 +21,27 @@ BASELINE = 'resnet50'  # what the others are compared with
 
 
 def from_here(preset):
-    return classifier(find_preset(preset), CLASSES)
+    return classifier(resolve(preset).config, CLASSES)
 
 
 def from_timm(preset):
     import timm
-    names = {preset, *(alias for alias, name in ALIASES.items() if name == preset)}
-    name = next((name for name in timm.list_models() if name in names), None)
+    row = resolve(preset)
+    names = {normalise_name(name) for name in (row.name, *row.aliases)}
+    name = next((name for name in timm.list_models() if normalise_name(name) in names), None)
     return name and timm.create_model(name, num_classes=CLASSES)
 
 
 def from_toolbox(scope, preset):
     """mmpretrain's and mmdet's models have neither groups nor SE, and mmdet's Res2Net v1b's stem and shortcuts only."""
     __import__(f'{scope}.models')
-    arch = {**DEFAULT_ARCH, **ARCHS.get(preset, {})}
+    row = resolve(preset)
+    if row.type != 'res2net_mm.Res2Net':
+        return None
+    arch = dict(row.arguments)
     groups, se_reduction = arch.pop('groups'), arch.pop('se_reduction')
     v1b = arch['deep_stem'] and arch['avg_down']
-    if preset not in ARCHS or groups > 1 or se_reduction or (scope == 'mmdet' and arch['scales'] > 1 and not v1b):
+    if groups > 1 or se_reduction or (scope == 'mmdet' and arch['scales'] > 1 and not v1b):
         return None
     config = dict(type='Res2Net', **arch) if arch['scales'] > 1 else dict(type='ResNet', depth=arch['depth'])
     config = dict(config, type=f'{scope}.{config["type"]}', norm_eval=False)  # mmdet's default is for detectors

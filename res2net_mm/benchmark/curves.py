@@ -15,7 +15,7 @@ import torch
 
 from ..cli.command import run_tool
 from ..models.complexity import classifier, count
-from ..models.names import find_preset
+from ..models.names import resolve
 from ..utils.text import markdown_table
 from .contenders import BASELINE, CLASSES, PATHS, check_paths, make_run, random_batch
 from .timing import MEASURED, check_least, measuring_arguments, parse, ratio, settings, time_rounds
@@ -97,9 +97,9 @@ def curve(name, args):
         return {'Res2Net-50': [Point(scales, f'{scales} ({backbone["base_width"]}w)', backbone, batch_size, image_size)
                                for scales, backbone in backbones.items()]}
     if name == 'batch':
-        return {preset: [Point(value, str(value), find_preset(preset), value, image_size) for value in values]
+        return {preset: [Point(value, str(value), resolve(preset).config, value, image_size) for value in values]
                 for preset in args.presets}
-    return {preset: [Point(value, str(value), find_preset(preset), batch_size, value) for value in values]
+    return {preset: [Point(value, str(value), resolve(preset).config, batch_size, value) for value in values]
             for preset in args.presets}
 
 
@@ -109,7 +109,7 @@ def of_equal_cost(scales):
     Returns:
         dict: Its config; with one scale, ResNet-50's.
     """
-    target = count(find_preset(BASELINE))[1]
+    target = count(resolve(BASELINE).config)[1]
 
     def backbone(width):
         return dict(type='res2net_mm.Res2Net', scales=scales, base_width=width)

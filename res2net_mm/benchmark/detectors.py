@@ -22,7 +22,7 @@ from mmengine.structures import InstanceData
 
 from ..acceleration.backends import BACKENDS, accelerate
 from ..cli.command import run_tool
-from ..models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
+from ..models.names import RES2NET_ARGUMENTS, resolve
 from ..models.parts import backbone_and_neck
 from ..utils.config import load_config
 from ..utils.text import markdown_table
@@ -30,7 +30,7 @@ from . import timing as measuring
 
 OURS = 'res2net_mm.Res2Net'
 SAMPLES = dict(mmdet='DetDataSample', mmseg='SegDataSample', mmpose='PoseDataSample', mmpretrain='DataSample')
-NOT_OF_RESNET = (*DEFAULT_ARCH, 'arch', 'stage_pool')  # arguments of our backbone; some say what a ResNet is, too
+NOT_OF_RESNET = (*RES2NET_ARGUMENTS, 'arch', 'stage_pool')  # arguments of our backbone; some say what a ResNet is, too
 
 
 def main(argv=None):
@@ -122,8 +122,8 @@ def backbones(ours, scope):
         raise ValueError(f"backbone type='{ours['type']}' must be '{OURS}'")
     ours = dict(ours, init_cfg=None)
     arch = ours.get('arch', 'res2net50_26w4s')
-    values = {key: ours[key] for key in DEFAULT_ARCH if ours.get(key) is not None}
-    values = {**DEFAULT_ARCH, **ARCHS[ALIASES.get(arch, arch)], **values}
+    values = {key: ours[key] for key in RES2NET_ARGUMENTS if ours.get(key) is not None}
+    values = {**resolve(arch).arguments, **values}
     resnet = {key: value for key, value in ours.items() if key not in NOT_OF_RESNET}
     resnet.update(type=f'{scope}.ResNet', **{key: values[key] for key in ('depth', 'deep_stem', 'avg_down')})
     resnet.setdefault('out_indices', (0, 1, 2, 3))

@@ -1,1 +1,1 @@
-"""Checkpoint files: key layouts, loading, conversion, public weights."""
+"""Checkpoint files: how libraries name weights, reading and writing, loading, conversion, downloads."""

@@ -1,4 +1,6 @@
 """Checkpoint files: read without running anything that is in them, and written whole or not at all."""
+from __future__ import annotations
+
 import os
 import re
 import string
@@ -12,7 +14,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
-# How files begin that are often given for a checkpoint by mistake.
+# The first bytes of files that are often taken for a checkpoint by mistake.
 BEGINNINGS = {
     b'version https://git-lfs': 'a Git LFS pointer; fetch the file itself with: git lfs pull',
     b'<': 'a web page (HTML or XML); the download brought an error page instead of the file',
@@ -24,7 +26,7 @@ BEGINNINGS = {
 CAN_ALLOW = hasattr(torch.serialization, 'safe_globals')
 
 
-def read_checkpoint(path, map_location='cpu'):
+def read_checkpoint(path: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
     """Read a file of PyTorch (.pth, .pt, .bin, in its new and its old format) or safetensors.
 
     The format is recognised by the file's content, whatever its name. Of a pickle nothing is run
@@ -60,7 +62,7 @@ def read_checkpoint(path, map_location='cpu'):
     return checkpoint
 
 
-def _read_safetensors(path):
+def _read_safetensors(path: Path) -> dict:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -72,11 +74,11 @@ def _read_safetensors(path):
         raise _damaged(path, f'safetensors: {error}') from error
 
 
-def _read_torch(path, start, map_location):
+def _read_torch(path: Path, start: bytes, map_location: str | torch.device | None) -> dict:
     if start.startswith(b'PK'):
         _check_archive(path)
     elif not start.startswith(b'\x80'):  # how every pickle begins
-        raise ValueError(f"'{path}' is not a checkpoint: it is {_what_it_is(start)}")
+        raise ValueError(f"'{path}' is not a checkpoint: it is {_kind(start)}")
     try:
         # As an open file: a path that ends with .safetensors would send torch.load to that format.
         with open(path, 'rb') as file, torch.serialization.safe_globals(_harmless()) if CAN_ALLOW else nullcontext():
@@ -94,13 +96,13 @@ def _read_torch(path, start, map_location):
         raise _damaged(path, f'{type(error).__name__} {str(error).splitlines()[0] if str(error) else ""}') from error
 
 
-def _harmless():
+def _harmless() -> list:
     """What training checkpoints hold beside tensors: mmengine's list, and the arrays of mmpose's dataset_meta."""
     mmengines = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)()
     return mmengines + [type(np.dtype(kind)) for kind in ('bool', 'uint8', 'int32', 'float32')]
 
 
-def _check_archive(path):
+def _check_archive(path: Path) -> None:
     """Look at an archive before torch does, which would not notice a changed byte in a weight."""
     if not zipfile.is_zipfile(path):
         raise _damaged(path, 'the end of the archive is missing')
@@ -119,12 +121,12 @@ def _check_archive(path):
         raise _damaged(path, f'the checksum of {broken} is wrong')
 
 
-def _damaged(path, how):
+def _damaged(path: Path, how: object) -> ValueError:
     return ValueError(f"checkpoint '{path}' is truncated or damaged ({path.stat().st_size} bytes; {how}); fetch it "
                       'again')
 
 
-def _what_it_is(start):
+def _kind(start: bytes) -> str:
     for beginning, kind in BEGINNINGS.items():
         if start.lstrip().startswith(beginning):
             return kind
@@ -132,19 +134,19 @@ def _what_it_is(start):
     return f'{"a text file" if text else "of an unknown format"} that begins with {start[:16]!r}'
 
 
-def _holds_tensors(value):
+def _holds_tensors(value: object) -> bool:
     if isinstance(value, dict):
         return any(_holds_tensors(item) for item in value.values())
     return isinstance(value, torch.Tensor)
 
 
-def _summary(checkpoint):
+def _summary(checkpoint: object) -> str:
     if isinstance(checkpoint, dict):
         return f'only {", ".join(map(str, list(checkpoint)[:8])) or "an empty dict"}'
     return f'it is a {type(checkpoint).__name__}'
 
 
-def write_checkpoint(checkpoint, path, force=False):
+def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) -> None:
     """Write a checkpoint so that ``path`` is never half a file: beside it first, then renamed.
 
     Args:
@@ -181,15 +183,34 @@ def write_checkpoint(checkpoint, path, force=False):
         unfinished.unlink(missing_ok=True)
 
 
-_mmengine_load_from_local = mmengine_checkpoint.load_from_local
+def load_from_local(filename: str | Path, map_location: str | torch.device | None = None) -> dict:
+    """Read a local file as mmengine's reader of that name, but safely.
 
+    mmengine's does not know safetensors, and unpickles without protection what ``weights_only=True`` refuses.
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_local(filename, map_location=None):
-    """Read local files for mmengine, so for ``init_cfg``, ``load_checkpoint``, ``load_from`` and ``resume``.
+    Args:
+        filename (str | Path): The file.
+        map_location (str | torch.device | None): As for ``torch.load``. Defaults to None.
 
-    Its own loader does not know safetensors, and unpickles without protection what ``weights_only=True`` refuses.
+    Returns:
+        dict: What the file holds.
+
+    Raises:
+        OSError, ValueError: As ``read_checkpoint``.
     """
     if CAN_ALLOW or str(filename).endswith('.safetensors'):
         return read_checkpoint(filename, map_location)
-    return _mmengine_load_from_local(filename, map_location)
+    return mmengine_checkpoint.load_from_local(str(filename), map_location)
+
+
+def install_reader() -> None:
+    """Have mmengine read local files with ``load_from_local`` above, in this process: ``load_from``, ``resume``, all.
+
+    ``tools/train.py`` and ``tools/test.py`` call it; importing this package does not. A second call changes nothing.
+    """
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+
+
+def uninstall_reader() -> None:
+    """Give mmengine its own reader of local files back."""
+    CheckpointLoader.register_scheme(prefixes='', loader=mmengine_checkpoint.load_from_local, force=True)

@@ -21,6 +21,9 @@ def build_runner(cfg: Config) -> Runner:
     from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
+
+    from ..checkpoints.files import install_reader
+    install_reader()  # for load_from, --resume and whatever else the toolbox loads
     if cfg.launcher != 'none' and get_device() == 'cpu':
         join_cpu_processes(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,4 +1,7 @@
-from ..checkpoints import hub as weights  # noqa: F401  (registers the checkpoint names res2net_mm://...)
+"""Backbones, heads, and the table of their names.
+
+Importing it registers the models, and the scheme ``res2net_mm://`` of public weights; it changes nothing else.
+"""
 from .backbones.bl_res2net import BLRes2Net
 from .backbones.cifar_res2next import CifarRes2NeXt
 from .backbones.dla import DLA

@@ -2,33 +2,41 @@
 
 Multiply-adds, which the paper calls FLOPs, are those of convolutions and linear layers at the given image size.
 """
+from __future__ import annotations
+
 import torch
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
 class Classifier(nn.Module):
-    """Average pooling and a linear layer on the last output of a backbone, which has so many channels."""
+    """Average pooling and a linear layer on the last output of a backbone.
 
-    def __init__(self, backbone, channels, classes):
+    Args:
+        backbone (nn.Module): The backbone.
+        channels (int): Channels of its last output.
+        classes (int): Outputs of the linear layer.
+    """
+
+    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.fc = nn.Linear(channels, classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, classes)."""
         return self.fc(self.backbone(x)[-1].mean((2, 3)))
 
 
-def classifier(backbone, classes):
-    """The classifier of a backbone that is given as its config."""
-    backbone = MODELS.build(backbone)
-    backbone.out_indices = backbone.out_indices[-1:]
-    return Classifier(backbone, backbone.out_channels[-1], classes)
+def classifier(backbone: dict, classes: int) -> Classifier:
+    """Build a classifier around the backbone of a config."""
+    model = MODELS.build(backbone)
+    model.out_indices = model.out_indices[-1:]
+    return Classifier(model, model.out_channels[-1], classes)
 
 
-def count(backbone, image_size=224, classes=1000, norms=True):
+def count(backbone: dict, image_size: int = 224, classes: int = 1000, norms: bool = True) -> tuple[int, int]:
     """Count parameters and multiply-adds of a backbone with a classifier.
 
     Args:
@@ -50,10 +58,10 @@ def count(backbone, image_size=224, classes=1000, norms=True):
     return params, counter.get_total_flops() // 2
 
 
-def traffic(backbone, image_size=224, classes=1000):
-    """Count the values that a forward pass has to move: what convolutions and linear layers read and write, once each.
+def traffic(backbone: dict, image_size: int = 224, classes: int = 1000) -> tuple[int, int]:
+    """Count the values that convolutions and linear layers read and write in a forward pass, once each.
 
-    It is the least that memory sees as long as these layers run one after the other, and all else on their way.
+    Memory sees at least as many, as long as these layers run one after the other and all else is done on their way.
 
     Args:
         backbone (dict): Config of the backbone.
@@ -63,7 +71,7 @@ def traffic(backbone, image_size=224, classes=1000):
     Returns:
         tuple[int, int]: Inputs and outputs of an image; weights.
     """
-    moved = []
+    moved: list[int] = []
     with torch.device('meta'):
         model = classifier(backbone, classes).eval()
         layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]

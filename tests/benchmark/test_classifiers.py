@@ -10,7 +10,7 @@ from res2net_mm.benchmark import classifiers as benchmark
 from res2net_mm.benchmark import contenders
 from res2net_mm.benchmark import report as benchmark_report
 from res2net_mm.models import complexity
-from res2net_mm.models.names import PRESETS, build_preset
+from res2net_mm.models.names import build_backbone, resolve
 
 
 def test_command(tmp_path, capsys):
@@ -22,7 +22,7 @@ def test_command(tmp_path, capsys):
         ('resnet50', 'eager'), ('resnet50', 'train'), ('res2net50_26w4s', 'eager'), ('res2net50_26w4s', 'train')]
     for row in report['rows']:
         assert len(row['seconds']) == 2 and min(row['seconds']) > 0
-        assert (row['params'], row['macs']) == complexity.count(PRESETS[row['preset']], 32)
+        assert (row['params'], row['macs']) == complexity.count(resolve(row['preset']).config, 32)
     eager, train = report['rows'][2:]
     assert train['ms'] > eager['ms']
     assert 0 < eager['of_product'] < 1 and 0 < eager['of_copy'] < 2 and min(report['ceilings'].values()) > 0
@@ -177,4 +177,4 @@ def test_bad_arguments(arguments, message, tmp_path, capsys):
 @pytest.mark.parametrize('name', ['dla60x', 'bl_res2net50', 'Res2Net-50-L'])
 def test_presets_of_every_trunk(name):
     with torch.device('meta'):
-        assert build_preset(name).out_channels[-1] in (1024, 2048)
+        assert build_backbone(name).out_channels[-1] in (1024, 2048)

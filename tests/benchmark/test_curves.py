@@ -6,13 +6,13 @@ from helpers import expect_failure
 
 from res2net_mm.benchmark import curves as cost_curves
 from res2net_mm.models import complexity
-from res2net_mm.models.names import PRESETS
+from res2net_mm.models.names import Architecture, resolve
 
 
 @pytest.mark.parametrize('scales', [1, 2, 7])
 def test_equal_cost(scales):
     """No other width comes nearer to ResNet-50."""
-    target = complexity.count(PRESETS['resnet50'])[1]
+    target = complexity.count(resolve('resnet50').config)[1]
     found = cost_curves.of_equal_cost(scales)
     assert found['scales'] == scales
 
@@ -56,7 +56,8 @@ def test_command(tmp_path, monkeypatch):
     """A small backbone stands for every preset and every number of scales."""
     tiny = dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, base_width=32, scales=2, num_stages=2,
                 strides=(1, 2), dilations=(1, 1), out_indices=(1, ))
-    monkeypatch.setattr(cost_curves, 'find_preset', lambda name: tiny)
+    arguments = {name: value for name, value in tiny.items() if name != 'type'}
+    monkeypatch.setattr(cost_curves, 'resolve', lambda name: Architecture(name, tiny['type'], arguments))
     monkeypatch.setattr(cost_curves, 'of_equal_cost', lambda scales: dict(tiny, scales=scales))
     monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
     cost_curves.main(['resnet50', '--scales', '3', '1', '--batch-sizes', '1', '2', '--image-sizes', '32', '64', '96',

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from res2net_mm import Res2Net
-from res2net_mm.checkpoints import convert
 from res2net_mm.checkpoints import loading as checkpoint
-from res2net_mm.checkpoints.files import read_checkpoint, write_checkpoint
+from res2net_mm.checkpoints.files import install_reader, read_checkpoint, uninstall_reader, write_checkpoint
+from res2net_mm.cli import convert_checkpoint
 from res2net_mm.cli.runner import check_checkpoint
 from res2net_mm.utils.errors import UserError
 
@@ -34,7 +34,11 @@ def by_init_cfg(path):
 
 def by_load_checkpoint(path):
     model = Res2Net(**TINY)
-    load_checkpoint(model, str(path))
+    install_reader()  # as tools/train.py and tools/test.py do
+    try:
+        load_checkpoint(model, str(path))
+    finally:
+        uninstall_reader()
     return model
 
 
@@ -197,7 +201,7 @@ def test_bad_files(kind, files, tmp_path, capsys):
         with pytest.raises(ValueError, match=BAD[kind]):
             load(path)
     with pytest.raises(SystemExit, match=BAD[kind]):
-        convert.main(['--inspect', str(path)])
+        convert_checkpoint.main(['--inspect', str(path)])
     with pytest.raises(UserError, match=f'cannot be read.*{BAD[kind]}'):
         check_checkpoint(str(path))
     assert not victim.exists()
@@ -232,3 +236,12 @@ def test_safetensors_is_not_needed_for_the_rest(state, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=re.escape('a.safetensors') + '.*pip install safetensors'):
         read_checkpoint(tmp_path / 'a.safetensors')
     assert len(read_checkpoint(tmp_path / 'a.pth')) == len(state)
+
+
+def test_the_reader_is_installed_aloud_and_can_be_taken_out():
+    before = dict(CheckpointLoader._schemes)
+    install_reader()
+    install_reader()
+    assert CheckpointLoader._schemes[''].__module__ == 'res2net_mm.checkpoints.files'
+    uninstall_reader()
+    assert CheckpointLoader._schemes == before

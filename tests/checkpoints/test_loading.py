@@ -2,7 +2,7 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
-from mmengine.runner import load_checkpoint
+from mmengine.runner import load_checkpoint, load_state_dict
 
 from res2net_mm import Res2Net
 
@@ -95,3 +95,53 @@ def test_stages_that_are_not_built_may_be_left_over():
     state = random_state()
     model.load_state_dict(state)
     assert torch.equal(model.layer3[0].conv1.weight, state['layer3.0.conv1.weight'])
+
+
+def test_load_state_dict_on_the_backbone_itself_does_what_pytorch_says():
+    """What fits is loaded under our names, and the rest is returned; strictly, it is an error."""
+    arguments = dict(deep_stem=True, avg_down=True)
+    state = random_state(**arguments)
+    stored = with_stem(state, OFFICIAL_STEM)
+    del stored['layer3.1.convs.2.weight']
+    stored.update({'fc.weight': torch.ones(10, 512), 'layer9.weight': torch.ones(1)})
+    model = Res2Net(**SMALL, **arguments)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for attempt in (dict(), dict(strict=True)):
+        with pytest.raises(ValueError, match='1 missing: layer3.1.convs.2.weight; 1 left over: layer9.weight'):
+            model.load_state_dict(stored, **attempt)
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    keys = model.load_state_dict(stored, strict=False)
+    assert keys.missing_keys == ['layer3.1.convs.2.weight']
+    assert sorted(keys.unexpected_keys) == ['fc.weight', 'layer9.weight']
+    for key, value in model.state_dict().items():
+        expected = before if key == 'layer3.1.convs.2.weight' else state
+        assert torch.equal(value, expected[key]), key
+    assert 'conv1.0.weight' in stored and 'stem.0.weight' not in stored  # the caller's dictionary is left alone
+    with pytest.raises(ValueError, match='1 missing'):  # as before: nothing is remembered
+        model.load_state_dict(stored)
+
+
+def test_what_pytorch_does_not_allow():
+    """A shape that differs is an error with strict=False too; a whole checkpoint leaves its other parts over."""
+    model, state = Res2Net(**SMALL), random_state()
+    with pytest.raises(RuntimeError, match='size mismatch for layer3.1.convs.2.weight'):
+        model.load_state_dict(broken(dict(state), 'of another shape'), strict=False)
+    keys = model.load_state_dict({**{f'backbone.{key}': value for key, value in state.items()},
+                                  'neck.weight': torch.ones(1)}, strict=False)
+    assert keys.missing_keys == [] and keys.unexpected_keys == ['neck.weight']
+    assert torch.equal(model.conv1.weight, state['conv1.weight'])
+    keys = model.load_state_dict({}, strict=False)
+    assert len([key for key in keys.missing_keys if key.endswith('conv3.weight')]) == 8
+
+
+@pytest.mark.parametrize('load', [
+    lambda whole, state: whole.load_state_dict(state, strict=False),
+    lambda whole, state: load_state_dict(whole, state, strict=False),
+    lambda whole, state: load_state_dict(whole['backbone'], {k.partition('.')[2]: v for k, v in state.items()}),
+], ids=['PyTorch', 'mmengine', 'mmengine, the backbone alone'])
+@pytest.mark.parametrize('how', ['missing', 'left over', 'of another shape'])
+def test_within_a_model_nothing_is_loaded_by_half(load, how):
+    whole = torch.nn.ModuleDict({'backbone': Res2Net(**SMALL)})
+    state = {f'backbone.{key}': value for key, value in broken(random_state(), how).items()}
+    with pytest.raises(ValueError, match=f'1 {how}: layer3'):
+        load(whole, state)

@@ -13,10 +13,11 @@ from mmengine.runner import Runner
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import load_config
-from res2net_mm.analysis import complexity
-from res2net_mm.checkpoints.hub import SCHEME, WEIGHTS, file_name
+from res2net_mm.checkpoints.hub import file_name
 from res2net_mm.cli.arguments import common_arguments
 from res2net_mm.cli.test import main as run_test
+from res2net_mm.models.names import resolve
+from res2net_mm.models.pretrained import SCHEME, find_weights, public_weights
 from res2net_mm.reproduction.runs import count_parameters
 from res2net_mm.reproduction.tables import read_tables
 from res2net_mm.utils.config_edits import move_data_root
@@ -78,8 +79,8 @@ def test_imagenet_counts(path):
     assert float(said[1]) == pytest.approx(params / 1e6, abs=0.0051)
     assert float(said[2]) == pytest.approx(macs, abs=0.0051)
     for name in re.findall(r'res2net_mm://(\w+)', header(path)):
-        [row] = [row for row in complexity.IMAGENET if (row.backbone.get('arch'), row.image_size) == (name, size)]
-        assert row.params == f'{(params + row.unused[0]) / 1e6:.2f}' and row.params in header(path)
+        cost = resolve(name).published
+        assert cost.params == f'{(params + cost.unused[0]) / 1e6:.2f}' and cost.params in header(path)
     theirs = dict(imagenet_r50=25557032, imagenet_r101=44549160, imagenet_densenet161=28681000,
                   imagenet_inception_v3=23834568)  # torchvision's; the last without the auxiliary classifier
     assert params == theirs.get(path.stem, params)
@@ -136,11 +137,11 @@ def test_header_has_the_public_weights(path):
     text = header(path)
     arch = load_config(path).model.backbone.get('arch')
     for name in re.findall(r'res2net_mm://(\w+)', text):
-        row = WEIGHTS[name]
+        row = find_weights(name)
         for numbers in (f'{row.authors[0]:.2f} / {row.authors[1]:.2f}', f'{row.timm[0]:.3f} / {row.timm[1]:.3f}'):
             assert numbers in text
-    assert ('res2net_mm://' in text) == (arch in WEIGHTS or path.stem in ('imagenet_r2n50_26w4s',
-                                                                          'imagenet_r2n101_26w4s'))
+    assert ('res2net_mm://' in text) == (arch in [name for name, _, _ in public_weights()] or path.stem in (
+        'imagenet_r2n50_26w4s', 'imagenet_r2n101_26w4s'))
 
 
 @each([path for path in IMAGENET if '_v1' not in path.name])
@@ -303,7 +304,7 @@ def test_public_weights(config, weights, model, layout, photos, tmp_path, monkey
                       trained=lambda: dict(epoch=3, state_dict={f'module.{k}': v for k, v in state.items()}))[layout]()
     end = '.safetensors' if layout == 'timm' else '.pth'
     if weights:
-        [path] = [tmp_path / file_name(url) for url in WEIGHTS[weights].urls if url.endswith(end)][:1]
+        [path] = [tmp_path / file_name(url) for url in find_weights(weights).urls if url.endswith(end)][:1]
         monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
     else:
         path = tmp_path / 'model.pth'

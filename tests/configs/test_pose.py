@@ -10,10 +10,11 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
-from res2net_mm.checkpoints import hub as weights
 from res2net_mm.cli.arguments import common_arguments, read_config
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
+from res2net_mm.models.names import resolve
+from res2net_mm.models.pretrained import SCHEME
 
 pytest.importorskip('mmpose')
 LEAVES = [path for path in EXPERIMENTS if path.name.startswith('simplebaseline_')]
@@ -104,8 +105,8 @@ def test_sizes_agree_everywhere(path):
     assert [step.encoder for step in steps if step.type == 'GenerateTarget'] == [codec]
     assert plain(cfg.model.head.decoder) == codec
     checkpoint = cfg.model.backbone.init_cfg.checkpoint
-    if checkpoint.startswith(weights.SCHEME):
-        preset = weights.full_name(checkpoint[len(weights.SCHEME):])
+    if checkpoint.startswith(SCHEME):
+        preset = resolve(checkpoint[len(SCHEME):]).name
         assert ('101' in path.name) == ('101' in preset) and ('v1b' in path.name) == ('v1b' in preset)
 
 

@@ -182,7 +182,7 @@ def test_loading_is_whole_or_an_error():
     model.load_state_dict(weights)
     del weights['layer1.little_e.0.weight']
     with pytest.raises(ValueError, match='bLRes2Net-50 8w2s.*1 missing: layer1.little_e.0.weight'):
-        model.load_state_dict(weights, strict=False)
+        model.load_state_dict(weights)
 
 
 @pytest.mark.parametrize('argument, value, allowed', [

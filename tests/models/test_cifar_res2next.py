@@ -125,14 +125,14 @@ def test_loading_is_whole_or_an_error():
     weights['fc.weight'] = torch.zeros(100, 1024)  # a classifier may be left over
     CifarRes2NeXt(**SMALL).load_state_dict(weights)
     with pytest.raises(ValueError, match='CIFAR Res2NeXt-20 2c4w4s.*layer1.0.convs.1.weight'):
-        CifarRes2NeXt(**SMALL, first_block='stage').load_state_dict(weights, strict=False)
+        CifarRes2NeXt(**SMALL, first_block='stage').load_state_dict(weights)
 
 
 @pytest.mark.parametrize('argument, value, allowed', [
     ('depth', 30, '9n + 2'), ('depth', 2, 'at least 11'), ('depth', 29.0, 'at least 11'), ('scales', 0, 'at least 1'),
     ('base_width', 0, 'at least 1'), ('groups', 0, 'at least 1'), ('in_channels', '3', 'at least 1'),
-    ('first_block', 'plain', "'grouped', 'stage'"), ('se_reduction', 0, 'from 1 to 256'),
-    ('se_reduction', 512, 'from 1 to 256'), ('se_reduction', True, 'from 1 to 256'),
+    ('first_block', 'plain', "'grouped', 'stage'"), ('se_reduction', None, 'from 0 to 256'),
+    ('se_reduction', 512, 'from 0 to 256'), ('se_reduction', True, 'from 0 to 256'),
     ('out_indices', (0, 3), 'from 0 to 2'), ('out_indices', (), 'one or more'), ('frozen_stages', 4, 'from -1 to 3'),
     ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('norm_cfg', 'BN', 'type'),
 ])

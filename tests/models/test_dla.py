@@ -6,8 +6,10 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA
-from res2net_mm.models.backbones.dla import ARCHS
 from res2net_mm.models.complexity import count
+from res2net_mm.models.names import ARCHITECTURES
+
+ARCHS = {row.name: row.arguments for row in ARCHITECTURES if row.type == 'res2net_mm.DLA'}
 
 DEAD_SHAPES = {'level3.project.': (256, 128), 'level4.project.': (512, 256), 'level4.tree1.project.': (512, 256)}
 DEAD_PARAMS = 297472
@@ -145,7 +147,7 @@ def test_partial_weights_are_an_error(how, what):
     else:
         stored['level2.project.0.weight'] = torch.ones(1)
     with pytest.raises(ValueError, match=f'DLA-60 1c4w2s .*Keys 1 {what}'):
-        model.load_state_dict(stored, strict=False)
+        model.load_state_dict(stored)
 
 
 # Every argument changes the function, the parameters or the behaviour in training.
@@ -183,7 +185,7 @@ def test_initialisation(monkeypatch):
 
 
 @pytest.mark.parametrize('argument, value, allowed', [
-    ('arch', 'dla34', "'dla60', 'dla60x', 'dla60_res2net', 'dla60_res2next'"), ('arch', None, "'dla60'"),
+    ('arch', 'dla34', "'dla60_res2net', 'dla60_res2next', 'dla60', 'dla60x'"), ('arch', None, "'dla60'"),
     ('scales', 0, 'at least 1'), ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'),
     ('groups', -1, 'at least 1'), ('groups', True, 'at least 1'), ('in_channels', 0, 'at least 1'),
     ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (-1, ), 'from 0 to 3'), ('out_indices', 3, 'one or more'),

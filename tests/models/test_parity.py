@@ -7,7 +7,7 @@ import torch
 from helpers import randomise, relative_error
 
 from res2net_mm import Res2Net
-from res2net_mm.checkpoints.loading import recognise, rename
+from res2net_mm.checkpoints.layouts import recognise, rename
 
 V1B = dict(deep_stem=True, avg_down=True)
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]  # and the relative error allowed of every stage's output

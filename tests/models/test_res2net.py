@@ -8,8 +8,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA, BLRes2Net, Bottle2neck, CifarRes2NeXt, Res2Net
-from res2net_mm.models.backbones.res2net import ALIASES, ARCHS, DEFAULT_ARCH
 from res2net_mm.models.layers.bottle2neck import make_shortcut
+from res2net_mm.models.names import ARCHITECTURES
 
 SMALL = dict(depth=26, base_channels=16, base_width=26)
 
@@ -46,7 +46,7 @@ GRID = list(itertools.product(
     (1, 2),  # stride
     (1, 2),  # dilation
     ((False, 'always'), (True, 'always'), (True, 'strided')),  # stage_block, stage_pool
-    (None, 4),  # se_reduction
+    (0, 4),  # se_reduction
     ('BN', 'GN')))
 
 
@@ -234,11 +234,11 @@ def test_dilations_of_single_blocks():
 
 
 def test_every_name_builds_what_it_says():
-    for name in (*ARCHS, *ALIASES):
-        with torch.device('meta'):
-            model = Res2Net(name)
-        values = {**DEFAULT_ARCH, **ARCHS[ALIASES.get(name, name)]}
-        assert model.variant == 'Res2Net-{depth} {base_width}w{scales}s'.format(**values)
+    for row in ARCHITECTURES:
+        for name in (row.name, *row.aliases) if row.type == 'res2net_mm.Res2Net' else ():
+            with torch.device('meta'):
+                model = Res2Net(name)
+            assert model.variant == 'Res2Net-{depth} {base_width}w{scales}s'.format(**row.arguments)
     assert Res2Net('res2net101d', **{**SMALL, 'base_width': 14}).variant == 'Res2Net-26 14w4s'
 
 

@@ -3,7 +3,7 @@
 
     tools/model_converters/convert_checkpoint.py SRC DST --to LAYOUT, or --inspect FILE
 """
-from res2net_mm.checkpoints.convert import main
+from res2net_mm.cli.convert_checkpoint import main
 
 if __name__ == '__main__':
     main()

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ...checkpoints.loading import adapt_classifier, unwrap
 from ...datasets.checks.configs import dataset_class, leaves
+from ...models.pretrained import read_weights
 from ...utils.images import read_image
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives
@@ -378,7 +378,7 @@ def last_block(model, device):
 
 def load_weights(model, config, checkpoint, scope):
     """Load a checkpoint strictly; return what it says of its data set, such as the names of the classes."""
-    stored = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    stored = read_weights(checkpoint)
     meta = stored.get('meta') or {}
     state, _ = unwrap(stored)
     if scope == 'mmpretrain':

@@ -1,13 +1,16 @@
-"""What every backbone here does alike: outputs, initialisation, loading, frozen stages and batch norms in eval mode."""
-import logging
+"""The base class of all backbones: outputs, initialisation, frozen stages and batch norms in eval mode."""
+from __future__ import annotations
 
-import torch.nn as nn
+import logging
+from typing import Any, Sequence
+
 from mmengine.logging import print_log
-from mmengine.model import BaseModule, PretrainedInit
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...checkpoints.loading import adapt_classifier, adapt_state_dict
+from ...checkpoints.loading import adapt_classifier
 from ..layers.bottle2neck import Bottle2neck
+from ..pretrained import PretrainedModule, as_list, is_pretrained
 
 DEFAULT_INIT = [
     dict(type='Kaiming', layer='Conv2d'),
@@ -15,19 +18,20 @@ DEFAULT_INIT = [
 ]
 
 
-def batch_norms_to_eval(module):
+def batch_norms_to_eval(module: nn.Module) -> None:
     """Have the batch norms in a module use their running statistics, and leave these as they are."""
     for child in module.modules():
         if isinstance(child, _BatchNorm):
             child.eval()
 
 
-class Backbone(BaseModule):
+class Backbone(PretrainedModule):
     """A stem followed by stages.
 
     A subclass has the attributes ``variant`` (its name in messages), ``stage_channels`` and ``stage_strides`` (of every
     stage's output), the properties ``stem_modules`` and ``stages``, and the method ``forward_stem``; and it calls
     ``_freeze_stages`` once built. One that allows 'stem' in ``out_indices`` has ``stem_channels`` and ``stem_stride``.
+    How it takes weights is said by :class:`PretrainedModule`.
 
     Args:
         out_indices (Sequence[int | str]): Stages whose outputs are returned, and 'stem' for what ``forward_stem``
@@ -39,42 +43,51 @@ class Backbone(BaseModule):
     """
 
     deep_stem = False
+    stage_channels: Sequence[int]
+    stage_strides: Sequence[int]
+    stem_channels: int
+    stem_stride: int
 
-    def __init__(self, out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg):
+    def __init__(self,
+                 out_indices: Sequence[int | str],
+                 frozen_stages: int,
+                 norm_eval: bool,
+                 zero_init_residual: bool,
+                 init_cfg: dict | list[dict] | None) -> None:
         super().__init__(init_cfg or DEFAULT_INIT)
-        self.out_indices = tuple(sorted(set(out_indices), key=('stem', 0, 1, 2, 3).index))
+        self.out_indices = tuple(sorted(out_indices, key=('stem', 0, 1, 2, 3).index))
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.zero_init_residual = zero_init_residual
 
     @property
-    def num_stages(self):
-        """int: How many stages there are."""
+    def num_stages(self) -> int:
+        """The number of stages."""
         return len(self.stage_channels)
 
     @property
-    def stages(self):
-        """list[nn.Module]: The stages, first to last."""
+    def stages(self) -> list[nn.Module]:
+        """The stages, first to last."""
         return [getattr(self, f'layer{i + 1}') for i in range(self.num_stages)]
 
     @property
-    def unneeded(self):
-        """tuple[str]: How the keys start of the stages that a whole checkpoint has and this backbone has not."""
+    def unneeded(self) -> tuple[str, ...]:
+        """How the keys start of the stages that a whole checkpoint has and this backbone has not."""
         later = range(self.num_stages + 1, 5)
         return tuple(f'{name}.' for i in later for name in (f'layer{i}', f'level{i + 1}'))
 
     @property
-    def out_channels(self):
-        """tuple[int]: Channels of each output."""
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each output."""
         return tuple(self.stem_channels if i == 'stem' else self.stage_channels[i] for i in self.out_indices)
 
     @property
-    def out_strides(self):
-        """tuple[int]: Pixels of the image to a pixel of each output."""
+    def out_strides(self) -> tuple[int, ...]:
+        """Stride of each output: pixels of the image to one of its pixels."""
         return tuple(self.stem_stride if i == 'stem' else self.stage_strides[i] for i in self.out_indices)
 
-    def forward(self, x):
-        """Return the features of the stages in ``out_indices``, first to last.
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps of the stages in ``out_indices``, first to last.
 
         Args:
             x (Tensor): Images, (n, in_channels, h, w).
@@ -92,15 +105,23 @@ class Backbone(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def after_stem(self, x):
-        """What lies between the stem and the first stage: nothing, unless a subclass has it."""
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """(n, in_channels, h, w) -> the feature map of the stem."""
+        raise NotImplementedError
+
+    @property
+    def stem_modules(self) -> list[nn.Module]:
+        """The modules with weights before the first stage."""
+        raise NotImplementedError
+
+    def after_stem(self, x: Tensor) -> Tensor:
+        """Lead the stem's feature map into the first stage: as it is, unless a subclass pools it."""
         return x
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, and warn if random weights would be held fixed."""
         super().init_weights()
-        init_cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg
-        if any(cfg['type'] in ('Pretrained', 'PretrainedInit', PretrainedInit) for cfg in init_cfgs):
+        if any(map(is_pretrained, as_list(self.init_cfg))):
             return
         if self.zero_init_residual:
             for module in self.modules():
@@ -116,7 +137,7 @@ class Backbone(BaseModule):
                 'norm_eval=False.',
                 logger='current', level=logging.WARNING)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Backbone:
         """Set the training mode, but keep frozen stages, and batch norms under ``norm_eval``, in eval mode."""
         super().train(mode)
         self._freeze_stages()
@@ -124,17 +145,13 @@ class Backbone(BaseModule):
             batch_norms_to_eval(self)
         return self
 
-    def _freeze_stages(self):
+    def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
         for module in self.stem_modules + self.stages[:self.frozen_stages]:
             module.eval().requires_grad_(False)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _checkpoint_filter(self, state_dict, prefix, *args):
-        """What mmpretrain's ImageClassifier calls before it loads anything, so that it takes a public classifier."""
+    def _checkpoint_filter(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Have mmpretrain's ImageClassifier, which calls this before it loads anything, take a public classifier."""
         if not prefix:
             adapt_classifier(state_dict)

@@ -4,16 +4,43 @@ Source: *Big-Little Net*, arXiv 1807.03848, for the trunk; *Res2Net*, arXiv 1904
 which it says only that the bottlenecks are replaced by Res2Net blocks. How wide the blocks of the little branches are,
 and which blocks are stage blocks, is therefore our reading: the rules of Res2Net-50, applied to every sequence.
 """
-from functools import partial
+from __future__ import annotations
 
-import torch.nn as nn
-from mmcv.cnn import build_conv_layer
+from functools import partial
+from typing import Sequence
+
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...registry import MODELS
-from ..layers.arguments import ArgumentChecks
-from ..layers.bottle2neck import BN, Bottle2neck, norm
+from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, OrNone, checked
+from ..layers.bottle2neck import BN, Bottle2neck
+from ..layers.build import build_conv, build_norm
 from .base import Backbone
+
+STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
+    50: (3, 4, 6, 3),
+    101: (4, 8, 18, 3),
+}
+RULES = dict(
+    depth=OneOf(*STAGE_BLOCKS),
+    scales=Integer(1),
+    alpha=Integer(1, where=lambda alpha, given: 64 % alpha == 0, what='a divisor of 64'),
+    base_width=Integer(
+        1, where=lambda width, given: width >= given['alpha'],
+        what=lambda given: f'at least {given["alpha"]}, or splits of the first little branch '
+        f'({64 // given["alpha"]} planes) have no channels'),
+    beta=Integer(1),
+    in_channels=Integer(1),
+    out_indices=Integers(Integer(0, 3), distinct=True),
+    frozen_stages=Integer(-1, 4),
+    conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),
+    norm_cfg=LayerConfig(),
+    norm_eval=Flag(),
+    with_cp=Flag(),
+    zero_init_residual=Flag(),
+    init_cfg=InitConfig(),
+)
 
 
 class BigLittle(nn.Module):
@@ -24,11 +51,11 @@ class BigLittle(nn.Module):
     Args:
         big (nn.Module): The branch that halves the resolution. It ends without a ReLU.
         little (nn.Module): The branch that keeps it, with fewer blocks and channels.
-        little_e (nn.Module): What gives the little branch as many channels as the big one, without a ReLU.
+        little_e (nn.Module): The 1×1 that gives the little branch as many channels as the big one, without a ReLU.
         fusion (nn.Module): The block after the addition; the stride of the stage is in it.
     """
 
-    def __init__(self, big, little, little_e, fusion):
+    def __init__(self, big: nn.Module, little: nn.Module, little_e: nn.Module, fusion: nn.Module) -> None:
         super().__init__()
         self.big = big
         self.little = little
@@ -36,7 +63,7 @@ class BigLittle(nn.Module):
         self.fusion = fusion
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Run the stage.
 
         Args:
@@ -98,46 +125,26 @@ class BLRes2Net(Backbone):
         [(1, 256, 8, 8), (1, 512, 4, 4), (1, 1024, 4, 4), (1, 2048, 2, 2)]
     """
 
-    stage_blocks = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
-        50: (3, 4, 6, 3),
-        101: (4, 8, 18, 3),
-    }
+    stage_blocks = STAGE_BLOCKS
     stage_channels = (256, 512, 1024, 2048)
     stage_strides = (8, 16, 16, 32)
 
+    @checked(RULES)
     def __init__(self,
-                 depth=50,
-                 scales=4,
-                 base_width=26,
-                 alpha=2,
-                 beta=4,
-                 in_channels=3,
-                 out_indices=(0, 1, 2, 3),
-                 frozen_stages=-1,
-                 conv_cfg=None,
-                 norm_cfg=BN,
-                 norm_eval=False,
-                 with_cp=False,
-                 zero_init_residual=True,
-                 init_cfg=None):
-        check = ArgumentChecks('BLRes2Net')
-        check.choice('depth', depth, tuple(self.stage_blocks))
-        for name, value in dict(scales=scales, base_width=base_width, alpha=alpha, beta=beta,
-                                in_channels=in_channels).items():
-            check.integer(name, value, 1)
-        if 64 % alpha:
-            check.fail('alpha', alpha, 'a divisor of 64')
-        if base_width < alpha:
-            check.fail('base_width', base_width, f'at least {alpha}, or splits of the first little branch '
-                       f'({64 // alpha} planes) have no channels')
-        check.integers('out_indices', out_indices, None, 0, 3)
-        check.integer('frozen_stages', frozen_stages, -1, 4)
-        for name, value in dict(norm_eval=norm_eval, with_cp=with_cp, zero_init_residual=zero_init_residual).items():
-            check.choice(name, value, (True, False))
-        if conv_cfg is not None:
-            check.layer('conv_cfg', conv_cfg)
-        check.layer('norm_cfg', norm_cfg)
-
+                 depth: int = 50,
+                 scales: int = 4,
+                 base_width: int = 26,
+                 alpha: int = 2,
+                 beta: int = 4,
+                 in_channels: int = 3,
+                 out_indices: Sequence[int] = (0, 1, 2, 3),
+                 frozen_stages: int = -1,
+                 conv_cfg: dict | None = None,
+                 norm_cfg: dict = BN,
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 zero_init_residual: bool = True,
+                 init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'bLRes2Net-{depth} {base_width}w{scales}s'
 
@@ -151,7 +158,7 @@ class BLRes2Net(Backbone):
                     big=blocks(channels, out, n - 1, stride=2, last_relu=False),
                     little=blocks(channels, out // alpha, max(1, n // beta - 1), stride=1),
                     little_e=nn.Sequential(
-                        build_conv_layer(conv_cfg, out // alpha, out, 1, bias=False), norm(norm_cfg, out)),
+                        build_conv(conv_cfg, out // alpha, out, 1), build_norm(norm_cfg, out)),
                     fusion=blocks(out, out, 1, stride=stride))
             else:
                 stage = blocks(channels, out, n, stride=stride)
@@ -159,27 +166,26 @@ class BLRes2Net(Backbone):
             channels = out
         self._freeze_stages()
 
-    def _make_stem(self, in_channels, little, conv_cfg, norm_cfg):
+    def _make_stem(self, in_channels: int, little: int, conv_cfg: dict | None, norm_cfg: dict) -> None:
         """7×7 to stride 2, then a big (b) and a little (l) branch to stride 4, and a 1×1 over their sum."""
 
-        def conv(i, o, kernel_size, stride=1):
-            return build_conv_layer(conv_cfg, i, o, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+        conv, norm = partial(build_conv, conv_cfg), partial(build_norm, norm_cfg)
 
-        self.conv1, self.bn1 = conv(in_channels, 64, 7, stride=2), norm(norm_cfg, 64)
-        self.b_conv0, self.bn_b0 = conv(64, 64, 3, stride=2), norm(norm_cfg, 64)
-        self.l_conv0, self.bn_l0 = conv(64, little, 3), norm(norm_cfg, little)
-        self.l_conv1, self.bn_l1 = conv(little, little, 3, stride=2), norm(norm_cfg, little)
-        self.l_conv2, self.bn_l2 = conv(little, 64, 1), norm(norm_cfg, 64)
-        self.bl_init, self.bn_bl_init = conv(64, 64, 1), norm(norm_cfg, 64)
+        self.conv1, self.bn1 = conv(in_channels, 64, 7, stride=2), norm(64)
+        self.b_conv0, self.bn_b0 = conv(64, 64, 3, stride=2), norm(64)
+        self.l_conv0, self.bn_l0 = conv(64, little, 3), norm(little)
+        self.l_conv1, self.bn_l1 = conv(little, little, 3, stride=2), norm(little)
+        self.l_conv2, self.bn_l2 = conv(little, 64, 1), norm(64)
+        self.bl_init, self.bn_bl_init = conv(64, 64, 1), norm(64)
         self.relu = nn.ReLU(inplace=True)
 
     @property
-    def stem_modules(self):
-        """list[nn.Module]: The layers before ``layer1``."""
+    def stem_modules(self) -> list[nn.Module]:
+        """The layers before ``layer1``."""
         return [self.conv1, self.bn1, self.b_conv0, self.bn_b0, self.l_conv0, self.bn_l0, self.l_conv1, self.bn_l1,
                 self.l_conv2, self.bn_l2, self.bl_init, self.bn_bl_init]
 
-    def forward_stem(self, x):
+    def forward_stem(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, 64, h/4, w/4)."""
         x = self.relu(self.bn1(self.conv1(x)))  # (n, 64, h/2, w/2)
         big = self.bn_b0(self.b_conv0(x))  # (n, 64, h/4, w/4)
@@ -189,9 +195,17 @@ class BLRes2Net(Backbone):
         return self.relu(self.bn_bl_init(self.bl_init(self.relu(big + little))))
 
 
-def make_blocks(in_channels, out_channels, count, stride, scales, base_width, conv_cfg, norm_cfg, with_cp,
-                last_relu=True):
-    """A sequence of ``count`` blocks, the first of which takes the input to the output's shape.
+def make_blocks(in_channels: int,
+                out_channels: int,
+                count: int,
+                stride: int,
+                scales: int,
+                base_width: int,
+                conv_cfg: dict | None,
+                norm_cfg: dict,
+                with_cp: bool,
+                last_relu: bool = True) -> nn.Sequential:
+    """Make a sequence of ``count`` blocks, the first of which takes the input to the output's shape.
 
     Only where it does change the shape is it a stage block: little branches and fusions that keep it add their splits.
     """
@@ -215,14 +229,15 @@ def make_blocks(in_channels, out_channels, count, stride, scales, base_width, co
     return nn.Sequential(*blocks)
 
 
-def make_pooled_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg):
+def make_pooled_shortcut(in_channels: int, out_channels: int, stride: int, conv_cfg: dict | None,
+                         norm_cfg: dict) -> nn.Sequential | None:
     """Average pooling if there is a stride, and a 1×1 if the channels change; None if neither.
 
     Unlike the pooling of Res2Net v1b it is 3×3 and, because the published keys do not count it, absent at stride 1.
     """
-    layers = []
+    layers: list[nn.Module] = []
     if stride > 1:
         layers.append(nn.AvgPool2d(3, stride, padding=1))
     if in_channels != out_channels:
-        layers += [build_conv_layer(conv_cfg, in_channels, out_channels, 1, bias=False), norm(norm_cfg, out_channels)]
+        layers += [build_conv(conv_cfg, in_channels, out_channels, 1), build_norm(norm_cfg, out_channels)]
     return nn.Sequential(*layers) if layers else None

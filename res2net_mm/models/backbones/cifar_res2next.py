@@ -5,13 +5,34 @@ Deep Neural Networks*, arXiv 1611.05431, for ResNeXt-29. The first block of ever
 Table 4, which only a plain ResNeXt block of scales·groups groups gives; the ImageNet models have another one there
 (``first_block='stage'``).
 """
-import torch.nn as nn
-from mmcv.cnn import build_conv_layer
+from __future__ import annotations
+
+from typing import Sequence
+
+from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import ArgumentChecks
-from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut, norm
+from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, checked
+from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
+from ..layers.build import build_conv, build_norm
 from .base import Backbone
+
+STAGE_CHANNELS = (256, 512, 1024)
+RULES = dict(
+    depth=Integer(11, where=lambda depth, given: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
+    scales=Integer(1),
+    base_width=Integer(1),
+    groups=Integer(1),
+    first_block=OneOf('grouped', 'stage'),
+    se_reduction=Integer(0, STAGE_CHANNELS[0]),
+    in_channels=Integer(1),
+    out_indices=Integers(Integer(0, 2), distinct=True),
+    frozen_stages=Integer(-1, 3),
+    norm_cfg=LayerConfig(),
+    norm_eval=Flag(),
+    with_cp=Flag(),
+    init_cfg=InitConfig(),
+)
 
 
 @MODELS.register_module()
@@ -29,8 +50,8 @@ class CifarRes2NeXt(Backbone):
         first_block (str): The first block of each stage. 'grouped': no splits, one 3×3 over all s·c·w channels in s·c
             groups, as in the paper's Table 4. 'stage': the stage block of the ImageNet models, which adds nothing
             between its splits and pools the last one. With ``scales=1`` they are the same. Defaults to 'grouped'.
-        se_reduction (int | None): Channels per hidden unit of a squeeze-and-excitation in every block, at most 256; the
-            paper's SE rows do not say theirs, SENet's is 16. Defaults to None, none.
+        se_reduction (int): Channels per hidden unit of a squeeze-and-excitation in every block, at most 256; the
+            paper's SE rows do not say theirs, SENet's is 16; 0 for none. Defaults to 0.
         in_channels (int): Channels of the image. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
@@ -53,43 +74,29 @@ class CifarRes2NeXt(Backbone):
         [(1, 256, 32, 32), (1, 512, 16, 16), (1, 1024, 8, 8)]
     """
 
-    stage_channels = (256, 512, 1024)
+    stage_channels = STAGE_CHANNELS
     stage_strides = (1, 2, 4)
 
+    @checked(RULES)
     def __init__(self,
-                 depth=29,
-                 scales=4,
-                 base_width=24,
-                 groups=6,
-                 first_block='grouped',
-                 se_reduction=None,
-                 in_channels=3,
-                 out_indices=(0, 1, 2),
-                 frozen_stages=-1,
-                 norm_cfg=BN,
-                 norm_eval=False,
-                 with_cp=False,
-                 init_cfg=None):
-        check = ArgumentChecks('CifarRes2NeXt')
-        check.integer('depth', depth, 11)
-        if depth % 9 != 2:
-            check.fail('depth', depth, '9n + 2: 11, 20, 29, 38, ...')
-        for name, value in dict(scales=scales, base_width=base_width, groups=groups, in_channels=in_channels).items():
-            check.integer(name, value, 1)
-        check.choice('first_block', first_block, ('grouped', 'stage'))
-        if se_reduction is not None:
-            check.integer('se_reduction', se_reduction, 1, self.stage_channels[0])
-        check.integers('out_indices', out_indices, None, 0, 2)
-        check.integer('frozen_stages', frozen_stages, -1, 3)
-        for name, value in dict(norm_eval=norm_eval, with_cp=with_cp).items():
-            check.choice(name, value, (True, False))
-        check.layer('norm_cfg', norm_cfg)
-
+                 depth: int = 29,
+                 scales: int = 4,
+                 base_width: int = 24,
+                 groups: int = 6,
+                 first_block: str = 'grouped',
+                 se_reduction: int = 0,
+                 in_channels: int = 3,
+                 out_indices: Sequence[int] = (0, 1, 2),
+                 frozen_stages: int = -1,
+                 norm_cfg: dict = BN,
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, False, init_cfg)
         self.variant = f'CIFAR Res2NeXt-{depth} {groups}c{base_width}w{scales}s'
 
-        self.conv1 = build_conv_layer(None, in_channels, 64, 3, padding=1, bias=False)
-        self.bn1 = norm(norm_cfg, 64)
+        self.conv1 = build_conv(None, in_channels, 64, 3)
+        self.bn1 = build_norm(norm_cfg, 64)
         self.relu = nn.ReLU(inplace=True)
         channels = 64
         for i, (out_channels, stage_stride) in enumerate(zip(self.stage_channels, (1, 2, 2))):
@@ -116,10 +123,10 @@ class CifarRes2NeXt(Backbone):
         self._freeze_stages()
 
     @property
-    def stem_modules(self):
-        """list[nn.Module]: The layers before ``layer1``."""
+    def stem_modules(self) -> list[nn.Module]:
+        """The layers before ``layer1``."""
         return [self.conv1, self.bn1]
 
-    def forward_stem(self, x):
+    def forward_stem(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, 64, h, w)."""
         return self.relu(self.bn1(self.conv1(x)))

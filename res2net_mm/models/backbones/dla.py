@@ -3,25 +3,46 @@
 Source: Res2Net paper, section 4.1 (Res2Net-DLA-60 and Res2NeXt-DLA-60), on *Deep Layer Aggregation*, arXiv 1707.06484.
 One detail differs from ResNet trunks: only blocks with stride 2 are stage blocks.
 """
+from __future__ import annotations
+
 from collections import OrderedDict
+from typing import Callable, Sequence
 
 import torch
-from mmcv.cnn import build_conv_layer
-from torch import nn
+from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import ArgumentChecks
-from ..layers.bottle2neck import BN, Bottle2neck, norm
+from ..layers.arguments import (
+    ArchitectureName,
+    Flag,
+    InitConfig,
+    Integer,
+    Integers,
+    LayerConfig,
+    OrAsArch,
+    OrNone,
+    checked,
+)
+from ..layers.bottle2neck import BN, Bottle2neck
+from ..layers.build import build_conv, build_norm
 from .base import Backbone
 
 LEVELS = (1, 1, 1, 2, 3, 1)  # level0 and level1: convolutions; level2 .. level5: height of the tree, 2^height blocks
 CHANNELS = (16, 32, 128, 256, 512, 1024)  # of each level's output
-ARCHS = {
-    'dla60': dict(scales=1, base_width=64, groups=1),
-    'dla60x': dict(scales=1, base_width=4, groups=32),
-    'dla60_res2net': dict(scales=4, base_width=28, groups=1),
-    'dla60_res2next': dict(scales=4, base_width=4, groups=8),
-}
+RULES = dict(
+    arch=ArchitectureName('res2net_mm.DLA'),
+    scales=OrAsArch(Integer(1)),
+    base_width=OrAsArch(Integer(1)),
+    groups=OrAsArch(Integer(1)),
+    in_channels=Integer(1),
+    out_indices=Integers(Integer(0, 3), distinct=True),
+    frozen_stages=Integer(-1, 4),
+    conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),
+    norm_cfg=LayerConfig(),
+    norm_eval=Flag(),
+    with_cp=Flag(),
+    init_cfg=InitConfig(),
+)
 
 
 @MODELS.register_module()
@@ -45,7 +66,7 @@ class DLA(Backbone):
     Stage i, 0 to 3, is ``level{i + 2}``; ``level0`` and ``level1`` belong to the stem.
 
     Args:
-        arch (str): What the three following arguments are by default, see above. Defaults to 'dla60_res2net'.
+        arch (str): Sets the three following arguments, see above. Defaults to 'dla60_res2net'.
         scales (int | None): Splits of a block, s; 1 gives DLA. Defaults to None, the architecture's.
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage
             of p planes, 64 to 512, has ⌊p·w/64⌋·groups, as in :class:`Res2Net`. Defaults to None, the architecture's.
@@ -77,40 +98,27 @@ class DLA(Backbone):
     stage_channels = CHANNELS[2:]
     stage_strides = (4, 8, 16, 32)
 
+    @checked(RULES)
     def __init__(self,
-                 arch='dla60_res2net',
-                 scales=None,
-                 base_width=None,
-                 groups=None,
-                 in_channels=3,
-                 out_indices=(0, 1, 2, 3),
-                 frozen_stages=-1,
-                 conv_cfg=None,
-                 norm_cfg=BN,
-                 norm_eval=False,
-                 with_cp=False,
-                 init_cfg=None):
-        check = ArgumentChecks('DLA')
-        check.choice('arch', arch, tuple(ARCHS))
-        scales = ARCHS[arch]['scales'] if scales is None else scales
-        base_width = ARCHS[arch]['base_width'] if base_width is None else base_width
-        groups = ARCHS[arch]['groups'] if groups is None else groups
-        for name, value in dict(scales=scales, base_width=base_width, groups=groups, in_channels=in_channels).items():
-            check.integer(name, value, 1)
-        check.integers('out_indices', out_indices, None, 0, 3)
-        check.integer('frozen_stages', frozen_stages, -1, 4)
-        for name, value in dict(norm_eval=norm_eval, with_cp=with_cp).items():
-            check.choice(name, value, (True, False))
-        check.layer('norm_cfg', norm_cfg)
-
+                 arch: str = 'dla60_res2net',
+                 scales: int | None = None,
+                 base_width: int | None = None,
+                 groups: int | None = None,
+                 in_channels: int = 3,
+                 out_indices: Sequence[int] = (0, 1, 2, 3),
+                 frozen_stages: int = -1,
+                 conv_cfg: dict | None = None,
+                 norm_cfg: dict = BN,
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, False, init_cfg)
         self.variant = f'DLA-60 {groups}c{base_width}w{scales}s'
 
-        def conv(i, o, kernel_size, stride):
-            conv2d = build_conv_layer(conv_cfg, i, o, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
-            return conv2d, norm(norm_cfg, o), nn.ReLU(inplace=True)
+        def conv(i: int, o: int, kernel_size: int, stride: int) -> tuple[nn.Module, ...]:
+            return build_conv(conv_cfg, i, o, kernel_size, stride), build_norm(norm_cfg, o), nn.ReLU(inplace=True)
 
-        def block(i, o, stride):
+        def block(i: int, o: int, stride: int) -> Bottle2neck:
             width = o // self.expansion * base_width // 64 * groups
             return Bottle2neck(i, o, width, scales=scales, groups=groups, stride=stride, stage_block=stride > 1,
                                conv_cfg=conv_cfg, norm_cfg=norm_cfg, with_cp=with_cp)
@@ -124,16 +132,16 @@ class DLA(Backbone):
         self._freeze_stages()
 
     @property
-    def stem_modules(self):
-        """list[nn.Module]: The modules before ``level2``."""
+    def stem_modules(self) -> list[nn.Module]:
+        """The modules before ``level2``."""
         return [self.base_layer, self.level0, self.level1]
 
     @property
-    def stages(self):
-        """list[Tree]: ``level2`` .. ``level5``."""
+    def stages(self) -> list[nn.Module]:
+        """The trees ``level2`` .. ``level5``."""
         return [self.level2, self.level3, self.level4, self.level5]
 
-    def forward_stem(self, x):
+    def forward_stem(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, 32, h/2, w/2)."""
         return self.level1(self.level0(self.base_layer(x)))
 
@@ -157,14 +165,14 @@ class Tree(nn.Module):
     """
 
     def __init__(self,
-                 height,
-                 in_channels,
-                 out_channels,
-                 block,
-                 conv,
-                 stride=1,
-                 aggregates_input=False,
-                 handed_channels=0):
+                 height: int,
+                 in_channels: int,
+                 out_channels: int,
+                 block: Callable[[int, int, int], nn.Module],
+                 conv: Callable[[int, int, int, int], tuple[nn.Module, ...]],
+                 stride: int = 1,
+                 aggregates_input: bool = False,
+                 handed_channels: int = 0) -> None:
         super().__init__()
         self.height = height
         self.aggregates_input = aggregates_input
@@ -184,7 +192,7 @@ class Tree(nn.Module):
         aggregate = conv(2 * out_channels + handed_channels, out_channels, 1, 1)
         self.root = nn.Sequential(OrderedDict(zip(('conv', 'bn', 'relu'), aggregate)))
 
-    def forward(self, x, handed=()):
+    def forward(self, x: Tensor, handed: Sequence[Tensor] = ()) -> Tensor:
         """Run the tree.
 
         Args:

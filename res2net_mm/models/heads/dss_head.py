@@ -3,20 +3,40 @@
 Source: paper section 4.9; *Deeply Supervised Salient Object Detection with Short Connections*, arXiv 1611.04849, and
 its public code. Nothing here needs mmseg, but the head is one for mmseg's EncoderDecoder.
 """
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, logsigmoid
 
 from ...registry import MODELS
-from ..layers.arguments import ArgumentChecks
+from ..layers.arguments import Given, InitConfig, Integer, Integers, Number, OneOf, checked
 
 IGNORED = 255  # the label of padding
 
 
+def count_sides(given: Given) -> int:
+    """Count the sides of a head: one for each feature map."""
+    return len(given['in_channels'])
+
+
+RULES = dict(
+    in_channels=Integers(Integer(1), at_least=5),
+    channels=Integers(Integer(1), length=count_sides),
+    kernel_sizes=Integers(Integer(1, where=lambda size, given: size % 2 == 1, what='odd'), length=count_sides),
+    averaged=Integers(Integer(0, lambda given: count_sides(given) - 1, words=('fused', ))),
+    reduction=OneOf('sum', 'mean'),
+    threshold=Number(0, 1),
+    init_cfg=InitConfig(),
+)
+
+
 @MODELS.register_module()
 class DSSHead(BaseModule):
-    """A saliency map from every feature of the backbone, the deep ones helping the shallow ones, and one from all maps.
+    """A saliency map from every feature map of a backbone, the deep ones helping the shallow ones, and one from all.
 
     A *side* takes one feature to a map of logits: two convolutions with ReLU and a 1×1. The two deepest maps stand as
     they are. The next two are combined with both of these, and all shallower ones with these and the two combined maps
@@ -32,10 +52,10 @@ class DSSHead(BaseModule):
         in_channels (Sequence[int]): Channels of the features, the largest feature first; five or more.
         channels (Sequence[int]): Channels of the two convolutions of each side. Defaults to (128, 256, 256, 512, 512).
         kernel_sizes (Sequence[int]): Their kernel sizes, odd. Defaults to (3, 5, 5, 5, 7).
-        averaged (Sequence[int | str]): What the prediction is the mean of, as probabilities: sides, by the index of
-            their feature, and 'fused'. Defaults to (0, 1, 2, 'fused'), sides 2, 3, 4 and the fused map in the DSS
+        averaged (Sequence[int | str]): The maps whose mean probability is the prediction: sides, by the index of their
+            feature map, and 'fused'. Defaults to (0, 1, 2, 'fused'), sides 2, 3, 4 and the fused map in the DSS
             paper's count, which has VGG's; its notebook takes 3, 4, 5: (1, 2, 3, 'fused').
-        reduction (str): 'sum', of a photo's pixels, and the mean of that over photos, as the original, whose learning
+        reduction (str): 'sum', of an image's pixels, and the mean of that over images, as the original, whose learning
             rate of 1e-8 is for it; or 'mean', over all pixels. Defaults to 'sum'.
         threshold (float): Above this probability ``pred_sem_seg`` is 1. Defaults to 0.5.
         init_cfg (dict | list[dict] | None): mmengine's initialisation. Defaults to None: all convolutions N(0, 0.01),
@@ -45,43 +65,32 @@ class DSSHead(BaseModule):
         ValueError: If an argument is out of its range; the message names it and the allowed values.
     """
 
-    # What mmseg's segmentors ask of a head.
+    # Attributes that mmseg's segmentors ask of a head.
     align_corners = False
     num_classes = 2
     out_channels = 1
 
+    @checked(RULES)
     def __init__(self,
-                 in_channels,
-                 channels=(128, 256, 256, 512, 512),
-                 kernel_sizes=(3, 5, 5, 5, 7),
-                 averaged=(0, 1, 2, 'fused'),
-                 reduction='sum',
-                 threshold=0.5,
-                 init_cfg=None):
-        check = ArgumentChecks('DSSHead')
-        check.integers('in_channels', in_channels, None, 1)
-        sides = len(in_channels)
-        if sides < 5:
-            check.fail('in_channels', in_channels, 'a sequence of five or more integers')
-        check.integers('channels', channels, sides, 1)
-        check.integers('kernel_sizes', kernel_sizes, sides, 1)
-        if not all(size % 2 for size in kernel_sizes):
-            check.fail('kernel_sizes', kernel_sizes, 'odd')
-        check.integers('averaged', averaged, None, 0, sides - 1, words=('fused', ))
-        check.choice('reduction', reduction, ('sum', 'mean'))
-        if not 0 <= threshold <= 1:
-            check.fail('threshold', threshold, 'from 0 to 1')
-        fusion = dict(type='Constant', name='fuse', val=1 / sides)
+                 in_channels: Sequence[int],
+                 channels: Sequence[int] = (128, 256, 256, 512, 512),
+                 kernel_sizes: Sequence[int] = (3, 5, 5, 5, 7),
+                 averaged: Sequence[int | str] = (0, 1, 2, 'fused'),
+                 reduction: str = 'sum',
+                 threshold: float = 0.5,
+                 init_cfg: dict | list[dict] | None = None) -> None:
+        num_sides = len(in_channels)
+        fusion = dict(type='Constant', name='fuse', val=1 / num_sides)
         super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01, override=fusion))
-        self.averaged = tuple(sides if i == 'fused' else i for i in averaged)
+        self.averaged = tuple(num_sides if i == 'fused' else i for i in averaged)
         self.reduction = reduction
         self.threshold = threshold
-        helpers = [4 if i < sides - 4 else 2 if i < sides - 2 else 0 for i in range(sides)]
-        self.sides = nn.ModuleList(map(Side, in_channels, channels, kernel_sizes, helpers))
-        self.fuse = nn.Conv2d(sides, 1, 1)
+        deeper = [4 if i < num_sides - 4 else 2 if i < num_sides - 2 else 0 for i in range(num_sides)]
+        self.sides = nn.ModuleList(map(Side, in_channels, channels, kernel_sizes, deeper))
+        self.fuse = nn.Conv2d(num_sides, 1, 1)
 
-    def side_logits(self, features, size):
-        """The maps of all sides, and the fused one.
+    def side_logits(self, features: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
+        """Compute the maps of all sides, and the fused one.
 
         Args:
             features (Sequence[Tensor]): (n, in_channels[i], h_i, w_i).
@@ -97,11 +106,11 @@ class DSSHead(BaseModule):
             logits[i] = self.sides[i].combine(logits[i], raw)
         for i in range(shallow):
             logits[i] = self.sides[i].combine(logits[i], logits[shallow:])  # two combined, two raw
-        logits = [resize(each, size) for each in logits]
+        logits = [resize(side_map, size) for side_map in logits]
         return [*logits, self.fuse(torch.cat(logits, dim=1))]
 
-    def forward(self, features, size=None):
-        """Predict.
+    def forward(self, features: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
+        """Predict a saliency map.
 
         Args:
             features (Sequence[Tensor]): (n, in_channels[i], h_i, w_i).
@@ -115,13 +124,13 @@ class DSSHead(BaseModule):
         # log p/(1 - p) for the mean p, without ever rounding p or 1 - p to 0.
         return torch.logsumexp(logsigmoid(chosen), 0) - torch.logsumexp(logsigmoid(-chosen), 0)
 
-    def loss(self, features, data_samples, train_cfg=None):
-        """The loss of each side and of the fused map.
+    def loss(self, features: Sequence[Tensor], data_samples: list, train_cfg: dict | None = None) -> dict[str, Tensor]:
+        """Compute the loss of each side and of the fused map.
 
         Args:
             features (Sequence[Tensor]): (n, in_channels[i], h_i, w_i).
             data_samples (list[SegDataSample]): With ``gt_sem_seg`` of 0, 1 and, for pixels that do not count, 255.
-            train_cfg (dict | None): What mmseg passes; not used.
+            train_cfg (dict | None): Passed by mmseg, not used.
 
         Returns:
             dict[str, Tensor]: ``loss_side0`` .. and ``loss_fused``.
@@ -135,16 +144,17 @@ class DSSHead(BaseModule):
         return {name: binary_cross_entropy_with_logits(logits, target, counted, reduction='sum') / total
                 for name, logits in maps.items()}
 
-    def predict(self, features, batch_img_metas, test_cfg=None):
+    def predict(self, features: Sequence[Tensor], batch_img_metas: list[dict[str, Any]],
+                test_cfg: dict | None = None) -> Tensor:
         """Predict a map of the size of the network's input, as mmseg's segmentors ask for it.
 
         Args:
             features (Sequence[Tensor]): (n, in_channels[i], h_i, w_i).
             batch_img_metas (list[dict]): Of each image, with ``img_shape`` and, where it was padded, ``pad_shape``.
-            test_cfg (dict | None): What mmseg passes; not used.
+            test_cfg (dict | None): Passed by mmseg, not used.
 
         Returns:
-            Tensor: (n, 1, height, width), as of ``forward``. mmseg brings it to the size of the photo and applies the
+            Tensor: (n, 1, height, width), as of ``forward``. mmseg brings it to the size of the image and applies the
             sigmoid, so that ``seg_logits`` of its data samples is the saliency map, 0 to 1.
         """
         meta = batch_img_metas[0]
@@ -160,25 +170,26 @@ class Side(nn.Module):
         in_channels (int): Channels of the feature.
         channels (int): Channels of the two convolutions.
         kernel_size (int): Their kernel size.
-        helpers (int): How many other maps it is combined with.
+        num_others (int): How many other maps it is combined with.
     """
 
-    def __init__(self, in_channels, channels, kernel_size, helpers):
+    def __init__(self, in_channels: int, channels: int, kernel_size: int, num_others: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size, padding=kernel_size // 2)
         self.conv2 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
         self.relu = nn.ReLU(inplace=True)
         self.score = nn.Conv2d(channels, 1, 1)
-        self.merge = nn.Conv2d(1 + helpers, 1, 1) if helpers else None
+        self.merge = nn.Conv2d(1 + num_others, 1, 1) if num_others else None
 
-    def forward(self, feature):
+    def forward(self, feature: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, 1, h, w)."""
         return self.score(self.relu(self.conv2(self.relu(self.conv1(feature)))))
 
-    def combine(self, own, helpers):
+    def combine(self, own: Tensor, others: Sequence[Tensor]) -> Tensor:
         """This side's map, (n, 1, h, w), and smaller ones, (n, 1, h_i, w_i) -> (n, 1, h, w)."""
-        return self.merge(torch.cat([own, *(resize(each, own.shape[2:]) for each in helpers)], dim=1))
+        return self.merge(torch.cat([own, *(resize(other, own.shape[2:]) for other in others)], dim=1))
 
 
-def resize(logits, size):
+def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring a map, (n, 1, h_i, w_i), to a size, (n, 1, *size)."""
     return interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)

@@ -1,15 +1,30 @@
 """The last stage of a Res2Net as a shared head of RoI features: what Faster R-CNN without FPN (C4) needs."""
-from mmengine.model import BaseModule
+from __future__ import annotations
 
-from ...checkpoints.loading import adapt_state_dict
+from torch import Tensor
+
 from ...registry import MODELS
 from ..backbones.base import DEFAULT_INIT, batch_norms_to_eval
 from ..backbones.res2net import Res2Net
+from ..layers.arguments import ArchitectureName, Flag, InitConfig, Integer, LayerConfig, OneOf, checked
 from ..layers.bottle2neck import BN
+from ..pretrained import PretrainedModule
+
+RULES = dict(
+    arch=ArchitectureName('res2net_mm.Res2Net'),
+    stride=Integer(1),
+    dilation=Integer(1),
+    style=OneOf('pytorch', 'caffe'),
+    stage_pool=OneOf('always', 'strided'),
+    norm_cfg=LayerConfig(),
+    norm_eval=Flag(),
+    with_cp=Flag(),
+    init_cfg=InitConfig(),
+)
 
 
 @MODELS.register_module()
-class Res2SharedHead(BaseModule):
+class Res2SharedHead(PretrainedModule):
     """Stage 4 of a Res2Net, ``layer4``, on the features of each RoI (mmdet's ``shared_head``; paper section 4.4).
 
     The backbone beside it has ``num_stages=3, out_indices=(2, )``. Both load from one ImageNet checkpoint: each takes
@@ -32,19 +47,20 @@ class Res2SharedHead(BaseModule):
         ValueError: If an argument is out of its range; the message names it and the allowed values.
     """
 
-    # What a whole checkpoint has and this stage needs not: how the keys start.
+    # How the keys start of what a whole checkpoint has beside this stage.
     unneeded = ('conv1.', 'bn1.', 'stem.', 'layer1.', 'layer2.', 'layer3.')
 
+    @checked(RULES)
     def __init__(self,
-                 arch='res2net50_26w4s',
-                 stride=2,
-                 dilation=1,
-                 style='pytorch',
-                 stage_pool='always',
-                 norm_cfg=BN,
-                 norm_eval=True,
-                 with_cp=False,
-                 init_cfg=None):
+                 arch: str = 'res2net50_26w4s',
+                 stride: int = 2,
+                 dilation: int = 1,
+                 style: str = 'pytorch',
+                 stage_pool: str = 'always',
+                 norm_cfg: dict = BN,
+                 norm_eval: bool = True,
+                 with_cp: bool = False,
+                 init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg or DEFAULT_INIT)
         trunk = Res2Net(arch, strides=(1, 2, 2, stride), dilations=(1, 1, 1, dilation), style=style,
                         stage_pool=stage_pool, norm_cfg=norm_cfg, norm_eval=norm_eval, with_cp=with_cp)
@@ -53,17 +69,13 @@ class Res2SharedHead(BaseModule):
         self.norm_eval = norm_eval
         self.layer4 = trunk.layer4
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(RoIs, 1024, h, w) -> (RoIs, 2048, h/stride, w/stride), sizes rounded up."""
         return self.layer4(x)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Res2SharedHead:
         """Set the training mode, but keep batch norms under ``norm_eval`` in eval mode."""
         super().train(mode)
         if mode and self.norm_eval:
             batch_norms_to_eval(self)
         return self
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,1 +1,1 @@
-"""The block, and checks of arguments."""
+"""The block that every backbone is built of, its layers, and rules for arguments."""

@@ -5,13 +5,17 @@ ImageNet weights where the paper is silent or differs: the **last** split is the
 paper's Eq. 1 says the first: the same up to the order of channels), and the first block of every stage adds nothing
 between splits and average-pools the last one.
 """
+from __future__ import annotations
+
 from contextlib import contextmanager, nullcontext
+from typing import Iterator, Sequence
 
 import torch
-import torch.nn as nn
-from mmcv.cnn import build_conv_layer, build_norm_layer, build_plugin_layer
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from .build import add_plugin, build_conv, build_norm
 
 BN = dict(type='BN', requires_grad=True)
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -40,10 +44,10 @@ class Bottle2neck(nn.Module):
         stage_block (bool): Whether this is the first block of a stage. Defaults to False.
         stage_pool (str): When a stage block pools its last split: 'always', or 'strided', only if the 3×3 have a
             stride. Defaults to 'always'.
-        downsample (nn.Module | None): What takes the input to the output's shape; None for the identity.
+        downsample (nn.Module | None): The shortcut, which takes the input to the output's shape; None for the identity.
             Defaults to None.
-        se_reduction (int | None): Channels per hidden unit of a squeeze-and-excitation right before the addition (paper
-            3.3); None for none. Defaults to None.
+        se_reduction (int): Channels per hidden unit of a squeeze-and-excitation right before the addition (paper 3.3);
+            0 for none. Defaults to 0.
         last_relu (bool): Whether a ReLU follows the addition. Defaults to True.
         dcn (dict | None): mmcv config of deformable convolutions for the 3×3. Defaults to None.
         plugins (Sequence[dict]): Layers to insert: ``cfg``, and ``position``, one of 'after_conv1', 'after_conv2' (both
@@ -55,24 +59,24 @@ class Bottle2neck(nn.Module):
     """
 
     def __init__(self,
-                 in_channels,
-                 out_channels,
-                 width,
-                 scales=4,
-                 groups=1,
-                 stride=1,
-                 dilation=1,
-                 style='pytorch',
-                 stage_block=False,
-                 stage_pool='always',
-                 downsample=None,
-                 se_reduction=None,
-                 last_relu=True,
-                 dcn=None,
-                 plugins=(),
-                 conv_cfg=None,
-                 norm_cfg=BN,
-                 with_cp=False):
+                 in_channels: int,
+                 out_channels: int,
+                 width: int,
+                 scales: int = 4,
+                 groups: int = 1,
+                 stride: int = 1,
+                 dilation: int = 1,
+                 style: str = 'pytorch',
+                 stage_block: bool = False,
+                 stage_pool: str = 'always',
+                 downsample: nn.Module | None = None,
+                 se_reduction: int = 0,
+                 last_relu: bool = True,
+                 dcn: dict | None = None,
+                 plugins: Sequence[dict] = (),
+                 conv_cfg: dict | None = None,
+                 norm_cfg: dict = BN,
+                 with_cp: bool = False) -> None:
         super().__init__()
         self.width = width
         self.scales = scales
@@ -81,36 +85,32 @@ class Bottle2neck(nn.Module):
         self.with_cp = with_cp
         conv1_stride, conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
 
-        self.conv1 = build_conv_layer(conv_cfg, in_channels, scales * width, 1, stride=conv1_stride, bias=False)
-        self.bn1 = norm(norm_cfg, scales * width)
+        self.conv1 = build_conv(conv_cfg, in_channels, scales * width, 1, stride=conv1_stride)
+        self.bn1 = build_norm(norm_cfg, scales * width)
         hierarchy = range(max(scales - 1, 1))
+        conv3x3, argument = (conv_cfg, 'conv_cfg') if dcn is None else (dcn, 'dcn')
         self.convs = nn.ModuleList(
-            build_conv_layer(dcn or conv_cfg, width, width, 3, stride=conv2_stride, padding=dilation, dilation=dilation,
-                             groups=groups, bias=False) for _ in hierarchy)
-        self.bns = nn.ModuleList(norm(norm_cfg, width) for _ in hierarchy)
+            build_conv(conv3x3, width, width, 3, conv2_stride, dilation, groups, argument) for _ in hierarchy)
+        self.bns = nn.ModuleList(build_norm(norm_cfg, width) for _ in hierarchy)
         pools = stage_block and scales > 1 and (stage_pool == 'always' or conv2_stride > 1)
         self.pool = nn.AvgPool2d(3, conv2_stride, padding=1) if pools else nn.Identity()
-        self.conv3 = build_conv_layer(conv_cfg, scales * width, out_channels, 1, bias=False)
-        self.bn3 = norm(norm_cfg, out_channels)
+        self.conv3 = build_conv(conv_cfg, scales * width, out_channels, 1)
+        self.bn3 = build_norm(norm_cfg, out_channels)
         self.se = squeeze_excitation(out_channels, se_reduction) if se_reduction else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self.plugins = {position: [] for position in PLUGIN_POSITIONS}  # names of the layers at each position
+        self.plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}  # names of their layers
         for plugin in plugins:
             channels = out_channels if plugin['position'] == 'after_conv3' else scales * width
-            name, layer = build_plugin_layer(plugin['cfg'], in_channels=channels, postfix=plugin.get('postfix', ''))
-            if hasattr(self, name):
-                raise ValueError(f"plugins: two layers of a block are called '{name}'; give each a postfix of its own")
-            self.add_module(name, layer)
-            self.plugins[plugin['position']].append(name)
+            self.plugins[plugin['position']].append(add_plugin(self, plugin, channels))
 
-    def forward(self, x, identity=None):
+    def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
         """Run the block.
 
         Args:
             x (Tensor): (n, in_channels, h, w).
-            identity (Tensor | None): What the result is added to, for trunks that make it themselves. Defaults to
-                None: ``downsample(x)``.
+            identity (Tensor | None): The shortcut's output, for trunks that make it themselves. Defaults to None:
+                ``downsample(x)``.
 
         Returns:
             Tensor: (n, out_channels, h / stride, w / stride).
@@ -120,10 +120,10 @@ class Bottle2neck(nn.Module):
             return checkpoint(self._forward, x, identity, use_reentrant=False, context_fn=contexts)
         return self._forward(x, identity)
 
-    def _forward(self, x, identity):
+    def _forward(self, x: Tensor, identity: Tensor | None) -> Tensor:
         if identity is None:
             identity = x if self.downsample is None else self.downsample(x)
-        u = self._plugged('after_conv1', self.relu(self.bn1(self.conv1(x))))
+        u = self._run_plugins('after_conv1', self.relu(self.bn1(self.conv1(x))))
         u = u.split(self.width, dim=1)  # s × (n, w, h, w)
         y = []
         for i, (conv, bn) in enumerate(zip(self.convs, self.bns)):
@@ -131,28 +131,28 @@ class Bottle2neck(nn.Module):
             y.append(self.relu(bn(conv(u_i))))
         if self.scales > 1:
             y.append(self.pool(u[-1]))
-        out = self.conv3(self._plugged('after_conv2', torch.cat(y, dim=1)))
-        out = self.se(self._plugged('after_conv3', self.bn3(out))) + identity
+        out = self.conv3(self._run_plugins('after_conv2', torch.cat(y, dim=1)))
+        out = self.se(self._run_plugins('after_conv3', self.bn3(out))) + identity
         return self.relu(out) if self.last_relu else out
 
-    def _plugged(self, position, x):
+    def _run_plugins(self, position: str, x: Tensor) -> Tensor:
         for name in self.plugins[position]:
             x = getattr(self, name)(x)
         return x
 
 
-def norm(norm_cfg, channels):
-    """A norm layer without the name that mmcv makes up for it: keys stay ``bn*`` whatever the kind."""
-    return build_norm_layer(norm_cfg, channels)[1]
-
-
-def squeeze_excitation(channels, reduction):
-    """SE with a hidden layer of channels / reduction; its keys ``fc1|fc2`` are timm's."""
+def squeeze_excitation(channels: int, reduction: int) -> nn.Module:
+    """Squeeze-and-excitation with channels / reduction hidden units; its keys ``fc1|fc2`` are timm's."""
     from torchvision.ops import SqueezeExcitation  # only those who use it need torchvision
     return SqueezeExcitation(channels, channels // reduction)
 
 
-def make_shortcut(in_channels, out_channels, stride, avg_down, conv_cfg=None, norm_cfg=BN):
+def make_shortcut(in_channels: int,
+                  out_channels: int,
+                  stride: int,
+                  avg_down: bool,
+                  conv_cfg: dict | None = None,
+                  norm_cfg: dict = BN) -> nn.Sequential | None:
     """The projection beside the first block of a stage; None where input and output have the same shape.
 
     A strided 1×1 convolution (v1), or, with ``avg_down``, average pooling and a 1×1 (v1b). The pooling is there at
@@ -161,13 +161,13 @@ def make_shortcut(in_channels, out_channels, stride, avg_down, conv_cfg=None, no
     if stride == 1 and in_channels == out_channels:
         return None
     pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if avg_down else []
-    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=1 if avg_down else stride, bias=False)
-    return nn.Sequential(*pool, conv, norm(norm_cfg, out_channels))
+    conv = build_conv(conv_cfg, in_channels, out_channels, 1, stride=1 if avg_down else stride)
+    return nn.Sequential(*pool, conv, build_norm(norm_cfg, out_channels))
 
 
 @contextmanager
-def running_statistics_untouched(module):
-    """Recompute without counting the batch a second time in the running statistics."""
+def running_statistics_untouched(module: nn.Module) -> Iterator[None]:
+    """Recompute a block without counting the batch a second time in the running statistics."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     kept = [(m.momentum, m.num_batches_tracked) for m in norms]
     for m in norms:

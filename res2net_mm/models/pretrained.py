@@ -1,0 +1,171 @@
+"""Pretrained weights: by name (``res2net_mm://NAME``) or from a file, loaded whole or not at all.
+
+Importing this module adds the scheme ``res2net_mm://`` to mmengine's; it changes nothing that mmengine has.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.model import BaseModule, PretrainedInit
+from mmengine.runner import CheckpointLoader
+
+from ..checkpoints.files import load_from_local, read_checkpoint
+from ..checkpoints.hub import Weights, fetch, find_own_weights
+from ..checkpoints.loading import adapt_state_dict
+from .names import ARCHITECTURES, Architecture, normalise_name, resolve
+
+SCHEME = 'res2net_mm://'
+FILE = SCHEME + 'file:'  # before a path: a local file, read by our reader
+CIFAR_NAMES, CIFAR_MODELS = 'res2next29', 'all CIFAR-100 models (Table 4, Figure 5)'  # not public either
+
+
+class PretrainedModule(BaseModule):
+    """A module that takes weights in every known layout of keys, and is never left with a part of them by accident.
+
+    Three ways lead weights into it:
+
+    * ``init_cfg=dict(type='Pretrained', checkpoint=...)`` reads a local file with the reader of this package, whatever
+      reader mmengine has; names and URLs through mmengine's schemes. All weights must be there.
+    * As part of a model, whose weights mmengine (``load_from``, ``resume``) or PyTorch loads: all of its weights must
+      be there, also with ``strict=False``. That is mmengine's default, which would only warn and train on.
+    * ``module.load_state_dict(weights, strict=False)``, called on the module itself, does what PyTorch says: it loads
+      what fits by name, once the names are ours, and returns the missing and the unexpected keys. With ``strict=True``
+      all weights must be there; only a classifier, and stages that the module does not have, may be left over.
+
+    A subclass has the attribute ``variant``, its name in messages, and may have ``unneeded``: how the keys start that
+    it leaves in a whole checkpoint.
+    """
+
+    variant: str
+    _loads_parts = False
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, with our own reader for local files."""
+        init_cfg = self.init_cfg
+        self.init_cfg = [_read_by_us(cfg) for cfg in as_list(init_cfg)]
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg = init_cfg
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights under any known names.
+
+        Args:
+            state_dict (Mapping[str, Tensor]): The weights; it stays as it is.
+            strict (bool): Whether all weights must be there. Defaults to True.
+            assign (bool): As in PyTorch, from version 2.1 on: take the tensors themselves. Defaults to False.
+
+        Returns:
+            NamedTuple: ``missing_keys`` and ``unexpected_keys``, under our names.
+
+        Raises:
+            ValueError: If ``strict``, and a weight is missing, left over or of another shape.
+            RuntimeError: If not ``strict``, and a weight has another shape.
+        """
+        self._loads_parts = not strict
+        try:
+            return super().load_state_dict(state_dict, strict, **(dict(assign=True) if assign else {}))
+        finally:
+            self._loads_parts = False
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        adapt_state_dict(self, state_dict, prefix, strict=not self._loads_parts)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def as_list(init_cfg: dict | list[dict] | None) -> list[dict]:
+    """The configs in an ``init_cfg``."""
+    return [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or [])
+
+
+def is_pretrained(cfg: dict) -> bool:
+    """Whether an initialisation loads a checkpoint."""
+    return cfg['type'] in ('Pretrained', 'PretrainedInit', PretrainedInit)
+
+
+def _read_by_us(cfg: dict) -> dict:
+    if is_pretrained(cfg) and '://' not in str(cfg['checkpoint']):
+        return dict(cfg, checkpoint=f'{FILE}{cfg["checkpoint"]}')
+    return cfg
+
+
+def read_weights(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
+    """Read a checkpoint from wherever a config may say it is.
+
+    Args:
+        source (str | Path): A local file, ``res2net_mm://NAME``, or an address of any scheme that mmengine knows.
+        map_location (str | torch.device | None): As for ``torch.load``. Defaults to 'cpu'.
+
+    Returns:
+        dict: What the file holds: weights by name, or a training checkpoint around them.
+
+    Raises:
+        OSError, ValueError: If it cannot be read, or there are no weights of that name.
+    """
+    if '://' in str(source):
+        return CheckpointLoader.load_checkpoint(str(source), map_location)
+    return load_from_local(source, map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=SCHEME)
+def load_from_res2net_mm(filename: str, map_location: str | torch.device | None = None) -> dict:
+    """Load public weights for mmengine; in a distributed run only the first process downloads."""
+    if filename.startswith(FILE):
+        return load_from_local(filename[len(FILE):], map_location)
+    name = filename[len(SCHEME):]
+    if is_main_process():
+        fetch_weights(name)
+    barrier()
+    return read_checkpoint(fetch_weights(name), map_location)
+
+
+def fetch_weights(name: str) -> Path:
+    """Return the local path of public weights, downloading them at the first use.
+
+    Weights of your own come first: ``NAME.pth`` in the folder ``RES2NET_MM_WEIGHTS`` serves any name, also one that is
+    not public.
+
+    Args:
+        name (str): An architecture's name or alias, or the name of weights of OpenMMLab.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: If there are no public weights of that name.
+        FileNotFoundError: If no host could be reached or none had the right file.
+    """
+    return find_own_weights(name) or fetch(find_weights(name), SCHEME + name)
+
+
+def find_weights(name: str) -> Weights:
+    """Find public weights by their own name, or the first of an architecture.
+
+    Raises:
+        ValueError: If there are none; the message says whether they were never published.
+    """
+    for weights_name, _, weights in public_weights():
+        if normalise_name(weights_name) == normalise_name(name):
+            return weights
+    try:
+        row = resolve(name)
+    except ValueError:
+        row = None
+    if row and row.weights:
+        return row.weights[0]
+    unpublished = row.unpublished if row else CIFAR_MODELS if normalise_name(name).startswith(CIFAR_NAMES) else ''
+    if unpublished:
+        raise ValueError(f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put '
+                         f'its checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
+    names = ', '.join(weights_name for weights_name, _, _ in public_weights())
+    raise ValueError(f'{SCHEME}{name}: no public weights of that name; there are {names}')
+
+
+def public_weights() -> list[tuple[str, Architecture, Weights]]:
+    """List all public weights: name, architecture, weights; those of the authors first, then those of OpenMMLab."""
+    rows = [(weights.name or row.name, row, weights) for row in ARCHITECTURES for weights in row.weights]
+    return sorted(rows, key=lambda row: row[2].name != '')
