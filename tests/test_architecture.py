@@ -50,7 +50,7 @@ def walk(node):
 
 
 def module_name(path):
-    """'cli/train.py' -> 'run_train', 'cli/__init__.py' -> 'cli', '__init__.py' -> ''."""
+    """'cli/train.py' -> 'cli.train', 'cli/__init__.py' -> 'cli', '__init__.py' -> ''."""
     parts = path[:-len('.py')].split('/')
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
@@ -181,7 +181,9 @@ def find_untyped(modules):
     faults = []
     for path, text in modules.items():
         for name, function in functions(ast.parse(text)):
-            if any(part.startswith('_') and part != '__init__' for part in name.split('.')):
+            private = any(part.startswith('_') and part != '__init__' for part in name.split('.'))
+            kernel = any('triton.jit' in ast.unparse(decorator) for decorator in function.decorator_list)
+            if private or kernel:  # Triton reads annotations of a kernel as types of its own
                 continue
             untyped = [argument.arg for argument in all_arguments(function)
                        if not argument.annotation and argument.arg not in ('self', 'cls')]

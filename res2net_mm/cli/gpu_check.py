@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-import torch
-
 from ..benchmark.gpu_check import PARTS, TASKS, CheckSettings, check_gpu, missing_folders
 
 
@@ -34,6 +32,7 @@ def read_settings(argv: Sequence[str]) -> CheckSettings:
                         help=f'what is checked, of {", ".join(PARTS)} (all)')
     parser.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
     args = parser.parse_args(argv)
+    import torch
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('no CUDA device is available; --device cpu tries the check out')
     if 'tasks' in args.parts and not args.data:
