@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Time models side by side: tools/benchmark.py [PRESET ...] [--paths eager compile ...]; see --help."""
-from res2net_mm.benchmark.classifiers import main
+from res2net_mm.cli.benchmark import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Images per second of whole models: tools/benchmark_models.py CONFIG... [--backends ...]; see --help."""
-from res2net_mm.benchmark.detectors import main
+from res2net_mm.cli.benchmark_models import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Show where a model looks: tools/cam.py CONFIG CHECKPOINT IMAGE ... [--compare CONFIG CHECKPOINT]; see --help."""
-from res2net_mm.analysis.cam.sheet import main
+from res2net_mm.cli.cam import main
 
 if __name__ == '__main__':
     main()

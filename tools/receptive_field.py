@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """Measure what each split of a block sees: tools/receptive_field.py [ARCH ...] [--config CONFIG]; see --help."""
-from res2net_mm.analysis.receptive_field import main
+from res2net_mm.cli.receptive_field import main
 
 if __name__ == '__main__':
     main()

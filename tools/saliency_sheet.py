@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Draw photo, truth and the maps of two models: tools/saliency_sheet.py CONFIG CHECKPOINT --compare CONFIG CHECKPOINT.
+"""Draw image, mask and the maps of two models: tools/saliency_sheet.py CONFIG CHECKPOINT --compare CONFIG CHECKPOINT.
 """
-from res2net_mm.analysis.saliency_sheet import main
+from res2net_mm.cli.saliency_sheet import main
 
 if __name__ == '__main__':
     main()
