@@ -1,119 +1,248 @@
-"""What ``benchmark.py`` does: parameters, multiply-adds, running times and memory of models, side by side."""
-import argparse
-import json
+"""Parameters, multiply-adds, running times and memory of classifiers, side by side."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
 from statistics import median
+from typing import Callable, Iterator, Sequence
 
-import torch
+from torch import Tensor, nn
 
-from ..cli.command import run_tool
 from ..models.complexity import count, traffic
 from ..models.names import resolve
-from . import timing as measuring
-from .contenders import BASELINE, CLASSES, OURS, PATHS, PEERS, check_paths, contenders, is_training, random_batch
-from .report import draw, goals, print_table, write_page
+from .contenders import BASELINE, CLASSES, OURS, build_contenders, check_paths, is_training, no_progress, random_batch
+from .timing import MeasuringSettings, Ratio, matrix_product, peak_memory, ratio_of_times, tensor_copy, time_rounds
 
-DEFAULT_PRESETS = (BASELINE, 'res2net50_48w2s', 'res2net50_26w4s', 'res2net50_14w8s', 'res2net50_18w4s')  # Table 3
+DEFAULT_ARCHS = (BASELINE, 'res2net50_48w2s', 'res2net50_26w4s', 'res2net50_14w8s', 'res2net50_18w4s')  # Table 3
 TRAINING_COST = 3  # a step computes as much as three forward passes: one, and the gradients of inputs and of weights
 
 
-def main(argv=None):
-    """Time models side by side: the command ``tools/analysis_tools/benchmark.py``."""
-    parser = argparse.ArgumentParser(
-        description="Compare parameters, multiply-adds, running times and memory of models, and with the paper's "
-                    'Table 3.')
-    parser.add_argument('presets', nargs='*', metavar='PRESET', default=DEFAULT_PRESETS,
-                        help='names of presets (those of Table 3); resnet50 is what the others are compared with')
-    parser.add_argument('--paths', nargs='+', choices=PATHS, default=['eager'], metavar='PATH',
-                        help=f'ways to run a model, of {", ".join(PATHS)} (eager)')
-    parser.add_argument('--peers', nargs='*', choices=PEERS, metavar='NAME',
-                        help=f'also the models of {", ".join(PEERS)}, or of those that are named, if installed')
-    parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1, 8], metavar='N', help='(1 8)')
-    parser.add_argument('--image-size', type=int, default=224, metavar='N', help='side of the images in pixels (224)')
-    measuring.measuring_arguments(parser, 'benchmark', rounds=15)
-    args = measuring.parse(parser, argv)
-    run_tool(run, args)
+# 1. What is known before anything runs.
 
 
-def run(args, device):
-    measuring.check_least(args, batch_sizes=1, image_size=32, rounds=1)
-    check_paths(args.paths, device, args.dtype)
-    peers = [] if args.peers is None else args.peers or PEERS
-    costs = {preset: cost(preset, args.image_size) for preset in args.presets}
-    args.out.mkdir(parents=True, exist_ok=True)
-    report = dict(measuring.settings(args), image_size=args.image_size, ceilings={}, rows=[], left_out=[])
-    for batch_size in args.batch_sizes:
-        batch = random_batch(batch_size, args.image_size, device, getattr(torch, args.dtype), args.channels_last)
-        rows, report['ceilings'], left_out = measure(costs, [OURS, *peers], args.paths, batch, args.rounds)
-        report['rows'] += rows
-        report['left_out'] += [line for line in left_out if line not in report['left_out']]
-        written = [args.out / f'benchmark.{kind}' for kind in ('json', 'md', 'png')]  # what there is so far
-        written[0].write_text(json.dumps(report, indent=1) + '\n')
-        write_page(report, device, written[1])
-        draw(report['rows'], written[2])
-    print_table(report['rows'])
-    for question, answers in goals(report['rows']).items():
-        print(f'{question}:', *answers, sep='\n  ')
-    for line in report['left_out']:
-        print('left out:', line)
-    print('written:', *written, sep='\n  ')
+@dataclass(frozen=True)
+class ClassifierCost:
+    """What a classifier needs.
+
+    Attributes:
+        params (int): Parameters.
+        macs (int): Multiply-adds of an image.
+        moved (int): Values of an image that convolutions and linear layers read and write.
+        weights (int): Values of their weights.
+        published_ratio (float | None): The running time that the paper prints, divided by ResNet-50's.
+    """
+
+    params: int
+    macs: int
+    moved: int
+    weights: int
+    published_ratio: float | None
 
 
-def cost(preset, image_size):
-    """Parameters and multiply-adds, the values that an image and the weights move, and the paper's ratio of times."""
-    params, macs = count(resolve(preset).config, image_size, CLASSES)
-    moved, weights = traffic(resolve(preset).config, image_size, CLASSES)
-    return dict(params=params, macs=macs, moved=moved, weights=weights, paper=paper_ratio(preset))
+def classifier_cost(arch: str, image_size: int) -> ClassifierCost:
+    """Count what the classifier of an architecture needs for images of a size.
+
+    Raises:
+        ValueError: If there is no such architecture.
+    """
+    backbone = resolve(arch).config
+    return ClassifierCost(*count(backbone, image_size, CLASSES), *traffic(backbone, image_size, CLASSES),
+                          published_time_ratio(arch))
 
 
-def measure(costs, sources, paths, batch, rounds):
-    """Time every preset from every source in every way on a batch.
+def published_time_ratio(arch: str) -> float | None:
+    """The running time that Table 3 prints for an architecture divided by ResNet-50's; None if it prints none."""
+    milliseconds, of_baseline = (resolve(name).published.runtime_ms for name in (arch, BASELINE))
+    return milliseconds / of_baseline if milliseconds and of_baseline else None
+
+
+# 2. Results.
+
+
+@dataclass(frozen=True)
+class ClassifierRow:
+    """The times of a classifier from one source, run in one way on one batch.
+
+    Attributes:
+        arch (str): Name of the architecture.
+        source (str): Whose model of it: ``OURS`` or a key of ``PEERS``.
+        path (str): How it runs: a key of ``PATHS``.
+        batch_size (int): Images in the batch.
+        seconds (list[float]): Of every round.
+        cost (ClassifierCost): What it needs.
+        to_baseline (Ratio | None): Its times divided by those of ResNet-50 from the same source in the same way.
+        to_ours (Ratio | None): Its times divided by those of our model in the same way; None for our own.
+        product_share (float): Share of the rate at which the machine multiplies matrices.
+        copy_share (float | None): Share of the bandwidth of a copy; None for training.
+        step_memory (int | None): Bytes that a training step allocates at its peak; None for inference.
+        memory (int | None): These, and the bytes that training holds between two steps; None for inference.
+    """
+
+    arch: str
+    source: str
+    path: str
+    batch_size: int
+    seconds: list[float]
+    cost: ClassifierCost
+    to_baseline: Ratio | None = None
+    to_ours: Ratio | None = None
+    product_share: float = 0.
+    copy_share: float | None = None
+    step_memory: int | None = None
+    memory: int | None = None
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds of a run: the median over the rounds."""
+        return 1e3 * median(self.seconds)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images per second, from the same median."""
+        return self.batch_size / median(self.seconds)
+
+    @property
+    def tflops(self) -> float:
+        """Floating-point operations per second, in 10^12."""
+        return operations(self.cost, self.path, self.batch_size) / median(self.seconds) / 1e12
+
+    def to_json(self) -> dict:
+        """As benchmark.json has it."""
+        cost = asdict(self.cost)
+        memory = (dict(step_memory=self.step_memory, memory=self.memory) if is_training(self.path) else
+                  dict(of_copy=self.copy_share))
+        return dict(preset=self.arch, source=self.source, path=self.path, batch_size=self.batch_size, ms=self.ms,
+                    images_per_second=self.images_per_second, paper=cost.pop('published_ratio'), **cost,
+                    to_baseline=self.to_baseline and asdict(self.to_baseline),
+                    to_ours=self.to_ours and asdict(self.to_ours), tflops=self.tflops, of_product=self.product_share,
+                    **memory, seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the machine does when nothing is in the way: 10^12 operations of a matrix product, 10^9 bytes of a copy."""
+
+    product_tflops: float
+    copy_gbs: float
+
+
+@dataclass
+class ClassifierReport:
+    """The results of a benchmark.
+
+    Attributes:
+        settings (MeasuringSettings): Where and how often things were timed.
+        provenance (dict): What ``settings.describe`` returned at the start.
+        image_size (int): Side of the images in pixels.
+        ceilings (Ceilings | None): Of the machine, with the last batch; None before the first.
+        rows (list[ClassifierRow]): The times.
+        left_out (list[str]): What was not timed, and why.
+    """
+
+    settings: MeasuringSettings
+    provenance: dict
+    image_size: int
+    ceilings: Ceilings | None = None
+    rows: list[ClassifierRow] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict:
+        """The content of benchmark.json."""
+        ceilings = asdict(self.ceilings) if self.ceilings else {}
+        return dict(self.provenance, image_size=self.image_size, ceilings=ceilings,
+                    rows=[row.to_json() for row in self.rows], left_out=self.left_out)
+
+
+# 3. Measuring.
+
+
+def benchmark_classifiers(archs: Sequence[str], sources: Sequence[str], paths: Sequence[str],
+                          batch_sizes: Sequence[int], image_size: int, settings: MeasuringSettings,
+                          progress: Callable[[], None] = no_progress) -> Iterator[ClassifierReport]:
+    """Time every architecture from every source in every way on batches of noise.
 
     Args:
-        costs (dict[str, dict]): What ``cost`` says of every preset.
-        sources (list[str]): 'res2net_mm' and keys of ``PEERS``.
-        paths (list[str]): Keys of ``PATHS``.
-        batch (Tensor): (n, 3, h, w).
-        rounds (int): How often everything is timed.
+        archs (Sequence[str]): Names of architectures.
+        sources (Sequence[str]): Whose models: ``OURS`` and keys of ``PEERS``.
+        paths (Sequence[str]): How they run: keys of ``PATHS``.
+        batch_sizes (Sequence[int]): Images in a batch.
+        image_size (int): Side of the images in pixels.
+        settings (MeasuringSettings): Where and how often.
+        progress (Callable): Called after every model that is built. Defaults to doing nothing.
 
     Returns:
-        tuple[list[dict], dict, list[str]]: A row for everything timed, with ``seconds`` (of every round) and what the
-        table shows of them; the machine's ceilings; and why something was not timed.
+        Iterator[ClassifierReport]: After every batch size the report with what there is so far.
+
+    Raises:
+        ValueError: If there is no such architecture, or a path does not run on the device or in the type.
     """
-    timed, left_out = contenders(costs, sources, paths, batch)
-    product, flop = measuring.matrix_product(batch.device, batch.dtype)
-    copy, copied = measuring.copying(batch.device)
-    runs = [*(contender.run for contender in timed), product, copy]
-    *seconds, product_seconds, copy_seconds = measuring.time_rounds(runs, rounds)
-    of = {contender[:3]: values for contender, values in zip(timed, seconds)}
+    check_paths(paths, settings.device, settings.dtype)
+    costs = {arch: classifier_cost(arch, image_size) for arch in archs}
+    report = ClassifierReport(settings, settings.describe(), image_size)
+
+    def measure_batches():
+        for batch_size in batch_sizes:
+            batch = random_batch(batch_size, image_size, settings)
+            rows, report.ceilings, left_out = time_classifiers(costs, sources, paths, batch, settings.rounds, progress)
+            report.rows += rows
+            report.left_out += [line for line in left_out if line not in report.left_out]
+            yield report
+
+    return measure_batches()
+
+
+def time_classifiers(costs: dict[str, ClassifierCost], sources: Sequence[str], paths: Sequence[str], batch: Tensor,
+                     rounds: int, progress: Callable[[], None] = no_progress
+                     ) -> tuple[list[ClassifierRow], Ceilings, list[str]]:
+    """Time every architecture from every source in every way on one batch.
+
+    Args:
+        costs (dict[str, ClassifierCost]): What every architecture needs.
+        sources (Sequence[str]): Whose models: ``OURS`` and keys of ``PEERS``.
+        paths (Sequence[str]): How they run: keys of ``PATHS``.
+        batch (Tensor): (n, 3, h, w).
+        rounds (int): How often everything is timed.
+        progress (Callable): Called after every model that is built. Defaults to doing nothing.
+
+    Returns:
+        tuple[list[ClassifierRow], Ceilings, list[str]]: A row for everything timed; the machine's ceilings; and why
+        something was not timed.
+    """
+    contenders, left_out = build_contenders(costs, sources, paths, batch, progress)
+    product, product_operations = matrix_product(batch.device, batch.dtype)
+    copy, copied_bytes = tensor_copy(batch.device)
+    runs = [*(contender.run for contender in contenders), product, copy]
+    *all_seconds, product_seconds, copy_seconds = time_rounds(runs, rounds)
+    seconds_by_contender = {(contender.arch, contender.source, contender.path): seconds
+                            for contender, seconds in zip(contenders, all_seconds)}
     rows = []
-    for contender, values in zip(timed, seconds):
-        preset, source, path = contender[:3]
-        row = dict(preset=preset, source=source, path=path, batch_size=len(batch), ms=1e3 * median(values),
-                   images_per_second=len(batch) / median(values), **costs[preset])
-        same, mine = of.get((BASELINE, source, path)), of.get((preset, OURS, path))
-        row['to_baseline'] = measuring.ratio(values, same) if same else None
-        row['to_ours'] = measuring.ratio(values, mine) if mine and source != OURS else None
-        work = 2 * row['macs'] * len(batch) * (TRAINING_COST if is_training(path) else 1)
-        row['tflops'] = work / median(values) / 1e12
-        row['of_product'] = work / flop * measuring.ratio(product_seconds, values)['median']
+    for contender, seconds in zip(contenders, all_seconds):
+        arch, source, path, cost = contender.arch, contender.source, contender.path, costs[contender.arch]
+        baseline_seconds = seconds_by_contender.get((BASELINE, source, path))
+        our_seconds = seconds_by_contender.get((arch, OURS, path)) if source != OURS else None
+        copy_share = step_memory = memory = None
         if is_training(path):
-            row['step_memory'] = measuring.peak_memory(contender.run, batch.device)
-            row['memory'] = row['step_memory'] + standing_memory(contender.model, batch)
+            step_memory = peak_memory(contender.run, batch.device)
+            memory = step_memory + standing_memory(contender.model, batch)
         else:
-            moved = (row['moved'] * len(batch) + row['weights']) * batch.element_size()
-            row['of_copy'] = moved / copied * measuring.ratio(copy_seconds, values)['median']
-        rows.append(dict(row, seconds=values))
-    ceilings = dict(product_tflops=flop / median(product_seconds) / 1e12, copy_gbs=copied / median(copy_seconds) / 1e9)
+            moved_bytes = (cost.moved * len(batch) + cost.weights) * batch.element_size()
+            copy_share = moved_bytes / copied_bytes * ratio_of_times(copy_seconds, seconds).median
+        product_share = (operations(cost, path, len(batch)) / product_operations
+                         * ratio_of_times(product_seconds, seconds).median)
+        rows.append(ClassifierRow(
+            arch, source, path, len(batch), seconds, cost,
+            to_baseline=ratio_of_times(seconds, baseline_seconds) if baseline_seconds else None,
+            to_ours=ratio_of_times(seconds, our_seconds) if our_seconds else None,
+            product_share=product_share, copy_share=copy_share, step_memory=step_memory, memory=memory))
+    ceilings = Ceilings(product_operations / median(product_seconds) / 1e12, copied_bytes / median(copy_seconds) / 1e9)
     return rows, ceilings, left_out
 
 
-def standing_memory(model, batch):
+def operations(cost: ClassifierCost, path: str, batch_size: int) -> int:
+    """Floating-point operations of a run on a batch; a multiply-add counts as two."""
+    return 2 * cost.macs * batch_size * (TRAINING_COST if is_training(path) else 1)
+
+
+def standing_memory(model: nn.Module, batch: Tensor) -> int:
     """The bytes that training holds between two steps: weights and momentum, buffers, the images."""
     trained = sum(value.nbytes for value in model.parameters())
     return 2 * trained + sum(value.nbytes for value in model.buffers()) + batch.nbytes
-
-
-def paper_ratio(preset):
-    """The running time that Table 3 prints for a preset divided by ResNet-50's; None if it prints none."""
-    time = resolve(preset).published.runtime_ms
-    return time / resolve(BASELINE).published.runtime_ms if time else None

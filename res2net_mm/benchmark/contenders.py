@@ -1,88 +1,104 @@
 """What the benchmarks compare: models of this package and of others, and the ways to run one."""
+from __future__ import annotations
+
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, Iterable, Sequence
 
 import torch
 from mmengine.registry import MODELS
+from torch import Tensor, nn
 
 from ..acceleration.backends import accelerate, compile_for_openvino, onnx_session
 from ..acceleration.training.block import accelerate_training, allow_many_compilations
 from ..models.complexity import Classifier, classifier
 from ..models.names import normalise_name, resolve
+from .timing import MeasuringSettings
 
 CLASSES = 1000
 OURS = 'res2net_mm'
 BASELINE = 'resnet50'  # what the others are compared with
 
 
-# 1. Whose model: a classifier of a preset's architecture; None where a package has none.
+def no_progress() -> None:
+    """What is called after every model that is built, unless a caller wants to show progress."""
 
 
-def from_here(preset):
-    return classifier(resolve(preset).config, CLASSES)
+# 1. Whose model: a classifier of an architecture; None where a package has none.
 
 
-def from_timm(preset):
+def our_classifier(arch: str) -> nn.Module:
+    """The classifier of this package; a ValueError if there is no such architecture."""
+    return classifier(resolve(arch).config, CLASSES)
+
+
+def timm_classifier(arch: str) -> nn.Module | None:
+    """The classifier of timm."""
     import timm
-    row = resolve(preset)
+    row = resolve(arch)
     names = {normalise_name(name) for name in (row.name, *row.aliases)}
     name = next((name for name in timm.list_models() if normalise_name(name) in names), None)
     return name and timm.create_model(name, num_classes=CLASSES)
 
 
-def from_toolbox(scope, preset):
-    """mmpretrain's and mmdet's models have neither groups nor SE, and mmdet's Res2Net v1b's stem and shortcuts only."""
+def toolbox_classifier(scope: str, arch: str) -> nn.Module | None:
+    """The classifier of mmpretrain or mmdet.
+
+    Their models have neither groups nor SE, and mmdet's Res2Net has v1b's stem and shortcuts only.
+    """
     __import__(f'{scope}.models')
-    row = resolve(preset)
+    row = resolve(arch)
     if row.type != 'res2net_mm.Res2Net':
         return None
-    arch = dict(row.arguments)
-    groups, se_reduction = arch.pop('groups'), arch.pop('se_reduction')
-    v1b = arch['deep_stem'] and arch['avg_down']
-    if groups > 1 or se_reduction or (scope == 'mmdet' and arch['scales'] > 1 and not v1b):
+    values = dict(row.arguments)
+    groups, se_reduction = values.pop('groups'), values.pop('se_reduction')
+    v1b = values['deep_stem'] and values['avg_down']
+    if groups > 1 or se_reduction or (scope == 'mmdet' and values['scales'] > 1 and not v1b):
         return None
-    config = dict(type='Res2Net', **arch) if arch['scales'] > 1 else dict(type='ResNet', depth=arch['depth'])
+    config = dict(type='Res2Net', **values) if values['scales'] > 1 else dict(type='ResNet', depth=values['depth'])
     config = dict(config, type=f'{scope}.{config["type"]}', norm_eval=False)  # mmdet's default is for detectors
     return Classifier(MODELS.build(config), 2048, CLASSES)
 
 
-PEERS = {
-    'timm': from_timm,
-    'mmpretrain': partial(from_toolbox, 'mmpretrain'),
-    'mmdet': partial(from_toolbox, 'mmdet'),
+PEERS: dict[str, Callable[[str], nn.Module | None]] = {
+    'timm': timm_classifier,
+    'mmpretrain': partial(toolbox_classifier, 'mmpretrain'),
+    'mmdet': partial(toolbox_classifier, 'mmdet'),
 }
 
 
 # 2. How it runs: each takes a model and a batch to a function that runs the one on the other once.
 
 
-def eager(model, batch):
+def run_eager(model: nn.Module, batch: Tensor) -> Callable:
     """PyTorch, layer by layer."""
     return lambda: model(batch)
 
 
-def compiled(model, batch):
+def run_compiled(model: nn.Module, batch: Tensor) -> Callable:
     """``torch.compile``, with the weights as constants on a CPU and the best of several kernels on a GPU."""
     from torch._inductor import config
-    fast = compile_this(model, mode='max-autotune' if batch.is_cuda else 'default')
+    fast = compile_static(model, mode='max-autotune' if batch.is_cuda else 'default')
     with config.patch(freezing=not batch.is_cuda):
         fast(batch)
     return lambda: fast(batch)
 
 
-def compile_this(model, **options):
+def compile_static(model: nn.Module, mode: str | None = None) -> nn.Module:
+    """``torch.compile`` for inputs of one shape, in one of its modes."""
     allow_many_compilations()
-    return torch.compile(model, dynamic=False, **options)
+    return torch.compile(model, dynamic=False, mode=mode)
 
 
-def accelerated(model, batch, backend='pytorch', run=eager):
+def run_accelerated(model: nn.Module, batch: Tensor, backend: str = 'pytorch',
+                    run: Callable[[nn.Module, Tensor], Callable] = run_eager) -> Callable:
     """``accelerate``, for our models only."""
     return run(accelerate(model, backend), batch)
 
 
-def onnxruntime(model, batch):
+def run_onnxruntime(model: nn.Module, batch: Tensor) -> Callable:
     """ONNX Runtime on the CPU."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / 'model.onnx')
@@ -92,7 +108,7 @@ def onnxruntime(model, batch):
     return lambda: session.run(None, feed)
 
 
-def openvino(model, batch):
+def run_openvino(model: nn.Module, batch: Tensor) -> Callable:
     """OpenVINO on the CPU."""
     import openvino
     request = compile_for_openvino(openvino.convert_model(model, example_input=batch)).create_infer_request()
@@ -100,13 +116,17 @@ def openvino(model, batch):
     return lambda: request.infer([array])
 
 
-def training(model, batch, prepare=None):
+def run_training(model: nn.Module, batch: Tensor,
+                 prepare: Callable[[nn.Module], nn.Module] | None = None) -> Callable:
     """A step of SGD with momentum: forward, backward, update.
 
     Args:
         model (nn.Module): The model, in float32.
         batch (Tensor): The images; if they are not float32, the forward pass runs under autocast to their type.
         prepare (Callable | None): Takes the model, in training mode, to what is trained in its place. Defaults to None.
+
+    Returns:
+        Callable: The step.
     """
     model.train()
     model = prepare(model) if prepare else model
@@ -124,69 +144,86 @@ def training(model, batch, prepare=None):
     return step
 
 
-PATHS = {
-    'eager': eager,
-    'compile': compiled,
-    'onnxruntime': onnxruntime,
-    'openvino': openvino,
-    'accelerate': accelerated,
-    'accelerate-compile': partial(accelerated, run=compiled),
-    'accelerate-onnxruntime': partial(accelerated, backend='onnxruntime'),
-    'accelerate-openvino': partial(accelerated, backend='openvino'),
-    'accelerate-triton': partial(accelerated, backend='triton'),
-    'train': training,
-    'train-accelerate': partial(training, prepare=accelerate_training),
-    'train-compile': partial(training, prepare=compile_this),
+PATHS: dict[str, Callable[[nn.Module, Tensor], Callable]] = {
+    'eager': run_eager,
+    'compile': run_compiled,
+    'onnxruntime': run_onnxruntime,
+    'openvino': run_openvino,
+    'accelerate': run_accelerated,
+    'accelerate-compile': partial(run_accelerated, run=run_compiled),
+    'accelerate-onnxruntime': partial(run_accelerated, backend='onnxruntime'),
+    'accelerate-openvino': partial(run_accelerated, backend='openvino'),
+    'accelerate-triton': partial(run_accelerated, backend='triton'),
+    'train': run_training,
+    'train-accelerate': partial(run_training, prepare=accelerate_training),
+    'train-compile': partial(run_training, prepare=compile_static),
 }
 
 
-def is_training(path):
+def is_training(path: str) -> bool:
+    """Whether a path is one of training steps."""
     return path.startswith('train')
 
 
 # 3. Both together.
 
 
-class Contender(NamedTuple):
-    """What is timed: a preset, whose model of it, how it runs; the model, and the function that runs it once."""
+@dataclass(frozen=True)
+class Contender:
+    """What is timed.
 
-    preset: str
+    Attributes:
+        arch (str): Name of the architecture.
+        source (str): Whose model of it: ``OURS`` or a key of ``PEERS``.
+        path (str): How it runs: a key of ``PATHS``.
+        model (nn.Module): The model.
+        run (Callable): Runs it once.
+    """
+
+    arch: str
     source: str
     path: str
-    model: torch.nn.Module
-    run: callable
+    model: nn.Module
+    run: Callable
 
 
-def contenders(presets, sources, paths, batch):
+def build_contenders(archs: Iterable[str], sources: Sequence[str], paths: Sequence[str], batch: Tensor,
+                     progress: Callable[[], None] = no_progress) -> tuple[list[Contender], list[str]]:
     """Build what is to be compared, every model with the weights of the same seed.
+
+    Args:
+        archs (Iterable[str]): Names of architectures.
+        sources (Sequence[str]): Whose models: ``OURS`` and keys of ``PEERS``.
+        paths (Sequence[str]): How they run: keys of ``PATHS``.
+        batch (Tensor): What they run on, (n, 3, h, w).
+        progress (Callable): Called after every model. Defaults to doing nothing.
 
     Returns:
         tuple[list[Contender], list[str]]: What can be timed, and why something cannot.
     """
-    found, left_out = [], []
-    for preset in presets:
+    contenders, left_out = [], []
+    for arch in archs:
         for source in sources:
             for path in paths:
                 if 'accelerate' in path and source != OURS:
                     continue
                 try:
                     torch.manual_seed(0)
-                    model = from_here(preset) if source == OURS else PEERS[source](preset)
+                    model = our_classifier(arch) if source == OURS else PEERS[source](arch)
                     if model is None:
-                        left_out.append(f'{preset} of {source}: there is none')
+                        left_out.append(f'{arch} of {source}: there is none')
                         break
-                    found.append(Contender(preset, source, path, model, make_run(model, path, batch)))
+                    contenders.append(Contender(arch, source, path, model, prepare_run(model, path, batch)))
                 except (ImportError, ValueError) as error:
                     left_out.append(f'{path} of {source}: {error}')
                 except RuntimeError as error:  # it cannot be compiled or exported, or does not fit into memory
                     first_line = str(error).strip().partition('\n')[0]
-                    left_out.append(f'{path} of {preset} of {source}: {first_line}')
-                print('.', end='', flush=True)
-    print()
-    return found, list(dict.fromkeys(left_out))
+                    left_out.append(f'{path} of {arch} of {source}: {first_line}')
+                progress()
+    return contenders, list(dict.fromkeys(left_out))
 
 
-def make_run(model, path, batch):
+def prepare_run(model: nn.Module, path: str, batch: Tensor) -> Callable:
     """Bring a model to where a batch is, and to its type and layout; return the function that runs it on the batch.
 
     The function has run once: what is compiled, is compiled.
@@ -195,34 +232,33 @@ def make_run(model, path, batch):
         model (nn.Module): The model.
         path (str): A key of ``PATHS``.
         batch (Tensor): (n, 3, h, w).
+
+    Returns:
+        Callable: Runs the model once.
     """
     dtype = torch.float32 if is_training(path) else batch.dtype
-    model = model.to(batch.device, dtype, memory_format=layout(batch)).eval()
+    memory_format = torch.contiguous_format if batch.is_contiguous() else torch.channels_last
+    model = model.to(batch.device, dtype, memory_format=memory_format).eval()
     with torch.no_grad():
         run = PATHS[path](model, batch)
         run()
     return run
 
 
-def random_batch(size, image_size, device, dtype, channels_last):
-    """Images of noise, (size, 3, image_size, image_size)."""
-    batch = torch.randn(size, 3, image_size, image_size, device=device).to(dtype)
-    return batch.to(memory_format=torch.channels_last) if channels_last else batch
-
-
-def layout(batch):
-    """The memory format of a batch."""
-    return torch.contiguous_format if batch.is_contiguous() else torch.channels_last
+def random_batch(size: int, image_size: int, settings: MeasuringSettings) -> Tensor:
+    """Images of noise, (size, 3, image_size, image_size), on the device and in the type and layout of the settings."""
+    batch = torch.randn(size, 3, image_size, image_size, device=settings.device)
+    return batch.to(settings.torch_dtype).to(memory_format=settings.memory_format)
 
 
 # 4. What cannot run.
 
 
-def check_paths(paths, device, dtype):
+def check_paths(paths: Sequence[str], device: torch.device, dtype: str) -> None:
     """Refuse, before anything is built, paths that a device or a type does not have.
 
     Args:
-        paths (list[str]): Keys of ``PATHS``.
+        paths (Sequence[str]): Keys of ``PATHS``.
         device (torch.device): What they are to run on.
         dtype (str): The type of the images.
 

@@ -1,7 +1,18 @@
-"""What ``tools/analysis_tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
-from ..utils.text import console, markdown_table
-from .contenders import BASELINE, OURS, PEERS, is_training
-from .timing import MEASURED, ratio, spread
+"""What ``tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Sequence
+
+from ..utils.text import markdown_table
+from .classifiers import ClassifierReport, ClassifierRow
+from .contenders import BASELINE, OURS, is_training
+from .timing import MEASURED, ratio_of_times
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # 1. Answers to what is asked of a model.
 
@@ -14,68 +25,110 @@ STEP = "A training step, beside other packages' `train`; aim: 0.80 on a CPU, 0.6
 MEMORY = 'Peak memory of such a step; aim: 0.70'
 
 
-def goals(rows):
+@dataclass(frozen=True)
+class Goal:
+    """A question to the benchmark, with its aim.
+
+    Attributes:
+        title (str): The question.
+        answers (list[str]): A sentence a batch size and architecture; ratios of times are medians over the rounds.
+    """
+
+    title: str
+    answers: list[str]
+
+
+@dataclass(frozen=True)
+class ComparedRows:
+    """What there is of one architecture and batch size.
+
+    Attributes:
+        ours (list[ClassifierRow]): Our model, in every way.
+        peers (list[ClassifierRow]): Other packages' models, in every way.
+        baseline (list[ClassifierRow]): ResNet-50 from every source, in every way; empty for ResNet-50 itself.
+    """
+
+    ours: list[ClassifierRow]
+    peers: list[ClassifierRow]
+    baseline: list[ClassifierRow]
+
+
+def answer_goals(rows: Sequence[ClassifierRow]) -> list[Goal]:
     """Answer the questions above, as far as what they compare was timed.
 
     Args:
-        rows (list[dict]): Rows of ``benchmark.measure``.
+        rows (Sequence[ClassifierRow]): The times.
 
     Returns:
-        dict[str, list[str]]: For every question that has an answer, a sentence a batch size and preset; ratios of times
-        are medians over the rounds.
+        list[Goal]: Those that have an answer.
     """
-    answers = {}
-
-    def answer(question, mine, others, share, note=''):
-        others = [other for other in others if other]
-        if mine and others:
-            shares = ', '.join(f'{share(mine, other):.2f} of {name(other, mine)}' for other in others)
-            line = f'batch {mine["batch_size"]}: {mine["preset"]} ({mine["path"]}) takes {shares}{note}'
-            answers.setdefault(question, []).append(line)
-
-    for batch_size, preset in dict.fromkeys((row['batch_size'], row['preset']) for row in rows):
-        here = pick(rows, batch_size=[batch_size])
-        ours, peers = (pick(here, preset=[preset], source=sources) for sources in ([OURS], PEERS))
-        best = fastest(inference(ours))
-        answer(BEST, best, [fastest(pick(peers, source=['timm'], path=COMPILERS))], of_time)
-        answer(ALONE, fastest(pick(ours, path=['accelerate'])), pick(peers, path=['eager']), of_time)
-        if preset != BASELINE:
-            published = best and best['paper']
-            answer(CLAIM, best, [fastest(inference(pick(here, preset=[BASELINE])))], of_time,
-                   f'; paper {published:.2f}' if published else '')
-        steps, theirs = training(ours), pick(peers, path=['train'])
-        answer(STEP, fastest(steps), theirs, of_time)
-        least = min(steps, key=lambda row: row['memory'], default=None)
-        answer(MEMORY, least, theirs, lambda row, other: row['memory'] / other['memory'])
-        answer(MEMORY, least, theirs, lambda row, other: row['step_memory'] / other['step_memory'],
-               ', not counting weights, momentum and images')
-    return answers
+    compared = []
+    for batch_size, arch in dict.fromkeys((row.batch_size, row.arch) for row in rows):
+        batch = [row for row in rows if row.batch_size == batch_size]
+        arch_rows = [row for row in batch if row.arch == arch]
+        compared.append(ComparedRows(
+            ours=[row for row in arch_rows if row.source == OURS],
+            peers=[row for row in arch_rows if row.source != OURS],
+            baseline=[row for row in batch if row.arch == BASELINE] if arch != BASELINE else []))
+    questions = ((BEST, _best_inference), (ALONE, _inference_alone), (CLAIM, _paper_claim), (STEP, _training_step),
+                 (MEMORY, _training_memory))
+    goals = [Goal(title, [line for group in compared for line in answer(group)]) for title, answer in questions]
+    return [goal for goal in goals if goal.answers]
 
 
-def pick(rows, **wanted):
-    """The rows whose values are among those that are wanted."""
-    return [row for row in rows if all(row[key] in values for key, values in wanted.items())]
+def _best_inference(group: ComparedRows) -> list[str]:
+    peers = [row for row in group.peers if row.source == 'timm' and row.path in COMPILERS]
+    return _compare(_fastest(_inference(group.ours)), [_fastest(peers)], _time_ratio)
 
 
-def inference(rows):
-    return [row for row in rows if not is_training(row['path'])]
+def _inference_alone(group: ComparedRows) -> list[str]:
+    ours = [row for row in group.ours if row.path == 'accelerate']
+    return _compare(_fastest(ours), [row for row in group.peers if row.path == 'eager'], _time_ratio)
 
 
-def training(rows):
-    return [row for row in rows if is_training(row['path'])]
+def _paper_claim(group: ComparedRows) -> list[str]:
+    best = _fastest(_inference(group.ours))
+    published = best and best.cost.published_ratio
+    return _compare(best, [_fastest(_inference(group.baseline))], _time_ratio,
+                    f'; paper {published:.2f}' if published else '')
 
 
-def fastest(rows):
-    return min(rows, key=lambda row: row['ms'], default=None)
+def _training_step(group: ComparedRows) -> list[str]:
+    steps = [row for row in group.ours if is_training(row.path)]
+    return _compare(_fastest(steps), [row for row in group.peers if row.path == 'train'], _time_ratio)
 
 
-def of_time(row, other):
-    return ratio(row['seconds'], other['seconds'])['median']
+def _training_memory(group: ComparedRows) -> list[str]:
+    steps = [row for row in group.ours if is_training(row.path)]
+    least = min(steps, key=lambda row: row.memory, default=None)
+    peers = [row for row in group.peers if row.path == 'train']
+    return [*_compare(least, peers, lambda row, peer: row.memory / peer.memory),
+            *_compare(least, peers, lambda row, peer: row.step_memory / peer.step_memory,
+                      ', not counting weights, momentum and images')]
 
 
-def name(row, mine):
-    """Whose a row is, beside another."""
-    return f'{row["source"] if row["preset"] == mine["preset"] else row["preset"]}\'s ({row["path"]})'
+def _compare(row: ClassifierRow | None, peers: Sequence[ClassifierRow | None],
+             share: Callable[[ClassifierRow, ClassifierRow], float], note: str = '') -> list[str]:
+    """A sentence that compares a row with others; no sentence if there is nothing to compare."""
+    peers = [peer for peer in peers if peer]
+    if not row or not peers:
+        return []
+    shares = ', '.join(
+        f'{share(row, peer):.2f} of {peer.source if peer.arch == row.arch else peer.arch}\'s ({peer.path})'
+        for peer in peers)
+    return [f'batch {row.batch_size}: {row.arch} ({row.path}) takes {shares}{note}']
+
+
+def _inference(rows: Sequence[ClassifierRow]) -> list[ClassifierRow]:
+    return [row for row in rows if not is_training(row.path)]
+
+
+def _fastest(rows: Sequence[ClassifierRow]) -> ClassifierRow | None:
+    return min(rows, key=lambda row: row.ms, default=None)
+
+
+def _time_ratio(row: ClassifierRow, peer: ClassifierRow) -> float:
+    return ratio_of_times(row.seconds, peer.seconds).median
 
 
 # 2. The table.
@@ -86,33 +139,32 @@ HEADS = ('batch', 'model', 'of', 'path', 'params M', 'MACs G', 'ms', 'images/s',
 TIMES = ('ms', 'images/s', 'TFLOP/s')  # a CPU's say little about another's; its ratios do
 
 
-def cells(row):
-    """A row of the table as text."""
+def table_cells(row: ClassifierRow) -> tuple[str, ...]:
+    """A row of the table as text, in the order of ``HEADS``; empty where there is no number."""
 
-    def share(key):
-        return spread(row[key]) if row[key] else ''
+    def number(value, digits, unit=1.):
+        return f'{value / unit:.{digits}f}' if value else ''
 
-    def number(key, digits, unit=1.):
-        return f'{row[key] / unit:.{digits}f}' if row.get(key) else ''
-
-    return (str(row['batch_size']), row['preset'], row['source'], row['path'], number('params', 2, 1e6),
-            number('macs', 2, 1e9), number('ms', 1), number('images_per_second', 1), number('tflops', 2),
-            number('of_product', 0, .01), number('of_copy', 0, .01), share('to_baseline'), number('paper', 2),
-            share('to_ours'), number('step_memory', 0, 1e6), number('memory', 0, 1e6))
+    return (str(row.batch_size), row.arch, row.source, row.path, number(row.cost.params, 2, 1e6),
+            number(row.cost.macs, 2, 1e9), number(row.ms, 1), number(row.images_per_second, 1), number(row.tflops, 2),
+            number(row.product_share, 0, .01), number(row.copy_share, 0, .01), str(row.to_baseline or ''),
+            number(row.cost.published_ratio, 2), str(row.to_ours or ''), number(row.step_memory, 0, 1e6),
+            number(row.memory, 0, 1e6))
 
 
-def print_table(rows):
+def classifier_table(rows: Sequence[ClassifierRow]) -> Table:
+    """A table for the terminal, without the columns that are empty."""
     from rich import box
     from rich.table import Table
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
                   title='Ratios of times: medians over the rounds ± half the quartile distance; under 1 is faster')
-    texts = [cells(row) for row in rows]
+    texts = [table_cells(row) for row in rows]
     filled = [i for i in range(len(HEADS)) if any(text[i] for text in texts)]
     for i in filled:
         table.add_column(HEADS[i], justify='left' if HEADS[i] in ('model', 'of', 'path') else 'right', no_wrap=True)
     for text, following in zip(texts, [*texts[1:], texts[-1]]):
         table.add_row(*(text[i] for i in filled), end_section=text[0] != following[0])
-    console().print(table)
+    return table
 
 
 # 3. The page.
@@ -139,57 +191,68 @@ training step, with weights, momentum and images; *step MB* without those, which
 """
 
 
-def write_page(report, device, path):
-    """Write a Markdown page of a report of ``benchmark.run``, without absolute times if they are a CPU's."""
-    gpu = device.type == 'cuda'
+def classifiers_page(report: ClassifierReport) -> str:
+    """The Markdown page of a report, without absolute times if they are a CPU's."""
+    gpu = report.settings.device.type == 'cuda'
     kept = [i for i, head in enumerate(HEADS) if gpu or head not in TIMES]
-    table = markdown_table([HEADS[i] for i in kept], [[cells(row)[i] for i in kept] for row in report['rows']])
-    answers = goals(report['rows'])
-    ceilings = report['ceilings']
-    path.write_text(PAGE.format(
-        command=report['command'], measured=MEASURED.format(**report), image_size=report['image_size'], table=table,
-        product=f', {ceilings["product_tflops"]:.0f} TFLOP/s' if gpu else '',
-        copy=f', {ceilings["copy_gbs"]:.0f} GB/s read and written' if gpu else '',
-        goals='\n## Goals\n' * bool(answers) + ''.join(
-            f'\n{question}:\n\n' + ''.join(f'* {line}\n' for line in lines) for question, lines in answers.items()),
-        left_out=''.join(f'\nLeft out: {line}.\n' for line in report['left_out'])), encoding='utf-8')
+    table = markdown_table([HEADS[i] for i in kept], [[table_cells(row)[i] for i in kept] for row in report.rows])
+    goals = answer_goals(report.rows)
+    return PAGE.format(
+        command=report.settings.command, measured=MEASURED.format(**report.provenance), image_size=report.image_size,
+        table=table, product=f', {report.ceilings.product_tflops:.0f} TFLOP/s' if gpu else '',
+        copy=f', {report.ceilings.copy_gbs:.0f} GB/s read and written' if gpu else '',
+        goals='\n## Goals\n' * bool(goals) + ''.join(
+            f'\n{goal.title}:\n\n' + ''.join(f'* {line}\n' for line in goal.answers) for goal in goals),
+        left_out=''.join(f'\nLeft out: {line}.\n' for line in report.left_out))
+
+
+def write_classifier_report(report: ClassifierReport, folder: Path) -> list[Path]:
+    """Write benchmark.json, benchmark.md and benchmark.png into a folder, which exists; return the files."""
+    written = [folder / f'benchmark.{suffix}' for suffix in ('json', 'md', 'png')]
+    written[0].write_text(json.dumps(report.to_json(), indent=1) + '\n')
+    written[1].write_text(classifiers_page(report), encoding='utf-8')
+    draw_classifiers(report.rows, written[2])
+    return written
 
 
 # 4. The figure.
 
 
-def draw(rows, path):
-    """Draw the ratios to ResNet-50, a panel for every batch size, beside the paper's."""
+def draw_classifiers(rows: Sequence[ClassifierRow], path: str | Path) -> None:
+    """Draw the ratios to ResNet-50, a panel for every batch size, beside the paper's.
+
+    Args:
+        rows (Sequence[ClassifierRow]): The times.
+        path (str | Path): The PNG file to write.
+    """
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    batch_sizes = list(dict.fromkeys(row['batch_size'] for row in rows))
-    shown = [row for row in rows if row['preset'] != BASELINE and row['to_baseline']]
-    presets = list(dict.fromkeys(row['preset'] for row in shown))
-    ways = list(dict.fromkeys((row['source'], row['path']) for row in shown))
+    batch_sizes = list(dict.fromkeys(row.batch_size for row in rows))
+    shown = [row for row in rows if row.arch != BASELINE and row.to_baseline]
+    archs = list(dict.fromkeys(row.arch for row in shown))
+    ways = list(dict.fromkeys((row.source, row.path) for row in shown))
     width = .8 / max(len(ways), 1)
     colours = plt.get_cmap('tab10' if len(ways) <= 10 else 'tab20')
-    figure, axes = plt.subplots(len(batch_sizes), figsize=(max(8, 2 + .2 * len(presets) * len(ways)),
+    figure, axes = plt.subplots(len(batch_sizes), figsize=(max(8, 2 + .2 * len(archs) * len(ways)),
                                                            3.2 * len(batch_sizes)), squeeze=False, layout='constrained')
     for axis, batch_size in zip(axes[:, 0], batch_sizes):
-        here = pick(shown, batch_size=[batch_size])
-        for i, (source, way) in enumerate(ways):
-            mine = pick(here, source=[source], path=[way])
-            ratios = [row['to_baseline'] for row in mine]
-            middle = [found['median'] for found in ratios]
-            spread = [[found['median'] - found['low'] for found in ratios],
-                      [found['high'] - found['median'] for found in ratios]]
-            places = [presets.index(row['preset']) + (i - (len(ways) - 1) / 2) * width for row in mine]
-            axis.bar(places, middle, width, yerr=spread, capsize=2, color=colours(i))
-        published = {presets.index(row['preset']): row['paper'] for row in here if row['paper']}
+        panel = [row for row in shown if row.batch_size == batch_size]
+        for i, way in enumerate(ways):
+            bars = [row for row in panel if (row.source, row.path) == way]
+            ratios = [row.to_baseline for row in bars]
+            spread = [[ratio.median - ratio.low for ratio in ratios], [ratio.high - ratio.median for ratio in ratios]]
+            places = [archs.index(row.arch) + (i - (len(ways) - 1) / 2) * width for row in bars]
+            axis.bar(places, [ratio.median for ratio in ratios], width, yerr=spread, capsize=2, color=colours(i))
+        published = {archs.index(row.arch): row.cost.published_ratio for row in panel if row.cost.published_ratio}
         if published:
             axis.hlines(list(published.values()), [i - .45 for i in published], [i + .45 for i in published],
                         colors='black', linestyles='dashed')
         axis.axhline(1, color='grey', linewidth=.8)
-        axis.set(title=f'batch {batch_size}', ylabel='time relative to ResNet-50', xlim=(-.5, len(presets) - .5))
-        axis.set_xticks(range(len(presets)), presets, fontsize=8)
+        axis.set(title=f'batch {batch_size}', ylabel='time relative to ResNet-50', xlim=(-.5, len(archs) - .5))
+        axis.set_xticks(range(len(archs)), archs, fontsize=8)
     handles = [Patch(color=colours(i), label=', '.join(way)) for i, way in enumerate(ways)]
     handles.append(Line2D([], [], color='black', linestyle='dashed', label='paper, Table 3'))
     figure.legend(handles=handles, loc='outside lower center', fontsize=8, ncols=4)

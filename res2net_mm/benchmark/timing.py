@@ -3,33 +3,73 @@
 A machine's speed drifts, a CPU's by a factor of two. So everything is timed once in every round, the rounds go through
 it forwards and backwards in turn, and what is compared are ratios of times of the same round.
 """
+from __future__ import annotations
+
 import json
 import os
-import shlex
-import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Callable, Sequence
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import timer
 
-from ..cli.arguments import device_argument
 from ..utils.provenance import provenance
 
 LEAST_SECONDS = 0.1  # of one timing: what is fast runs several times in it
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
+@dataclass(frozen=True)
+class MeasuringSettings:
+    """Where and how often things are timed.
+
+    Attributes:
+        device (torch.device): Where models run.
+        dtype (str): The type of images and models: one of ``DTYPES``. Defaults to 'float32'.
+        channels_last (bool): Whether the channels of a pixel are together in memory. Defaults to False.
+        rounds (int): How often everything is timed. Defaults to 15.
+        command (str): The command line, for the report. Defaults to ''.
+    """
+
+    device: torch.device
+    dtype: str = 'float32'
+    channels_last: bool = False
+    rounds: int = 15
+    command: str = ''
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The type as PyTorch's."""
+        return getattr(torch, self.dtype)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The memory format as PyTorch's."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def describe(self) -> dict:
+        """What the numbers of a run are measured with, for its report: code, machine, date and these settings."""
+        return dict(provenance(str(self.device)), command=self.command, threads=torch.get_num_threads(),
+                    dtype=self.dtype, rounds=self.rounds)
+
+
+# What a page says of a run, from what ``describe`` returns.
+MEASURED = ('{device}, {threads} threads, PyTorch {torch}, commit {commit}, {date}; {dtype}, {rounds} rounds, '
+            'interleaved')
+
+
 # 1. Times.
 
 
-def time_rounds(runs, rounds):
+def time_rounds(runs: Sequence[Callable], rounds: int) -> list[list[float]]:
     """Time functions in turn.
 
     Args:
-        runs (list[Callable]): The functions; one that lasts less than 0.1 s is run several times for one timing.
+        runs (Sequence[Callable]): The functions; one that lasts less than 0.1 s is run several times for one timing.
         rounds (int): How often each is timed, after one run that does not count.
 
     Returns:
@@ -38,16 +78,16 @@ def time_rounds(runs, rounds):
     with torch.no_grad():
         for run in runs:
             run()
-        repeats = [1 + int(LEAST_SECONDS / seconds_of(run, 1)) for run in runs]
+        repeats = [1 + int(LEAST_SECONDS / mean_seconds(run, 1)) for run in runs]
         seconds = [[] for _ in runs]
         for i in range(rounds):
             turn = range(len(runs))
             for j in turn if i % 2 == 0 else reversed(turn):
-                seconds[j].append(seconds_of(runs[j], repeats[j]))
+                seconds[j].append(mean_seconds(runs[j], repeats[j]))
     return seconds
 
 
-def seconds_of(run, repeats):
+def mean_seconds(run: Callable, repeats: int) -> float:
     """Mean seconds of a run; PyTorch's timer waits for the GPU."""
     start = timer()
     for _ in range(repeats):
@@ -55,23 +95,36 @@ def seconds_of(run, repeats):
     return (timer() - start) / repeats
 
 
-def ratio(values, others):
-    """Median and quartiles of the ratios, round by round."""
-    ratios = [value / other for value, other in zip(values, others)]
+@dataclass(frozen=True)
+class Ratio:
+    """Median and quartiles of ratios of times, round by round."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """The median, with half the distance between the quartiles."""
+        return f'{self.median:.2f} ±{(self.high - self.low) / 2:.2f}'
+
+
+def ratio_of_times(seconds: Sequence[float], others: Sequence[float]) -> Ratio:
+    """Compare the seconds of one thing in every round with those of another."""
+    ratios = [value / other for value, other in zip(seconds, others)]
     low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return dict(median=median(ratios), low=low, high=high)
-
-
-def spread(found):
-    """A ratio as text, with half the distance between the quartiles."""
-    return f'{found["median"]:.2f} ±{(found["high"] - found["low"]) / 2:.2f}'
+    return Ratio(median(ratios), low, high)
 
 
 # 2. Ceilings: what the machine does when nothing is in the way. They are timed in the same rounds as the models.
 
 
-def matrix_product(device, dtype, size=None):
-    """A product of two square matrices, by default of 8192 rows on a GPU and of 1024 on a CPU.
+def matrix_product(device: torch.device, dtype: torch.dtype, size: int | None = None) -> tuple[Callable, int]:
+    """A product of two square matrices.
+
+    Args:
+        device (torch.device): Where it runs.
+        dtype (torch.dtype): The type of the matrices.
+        size (int | None): Rows of a matrix. Defaults to None: 8192 on a GPU, 1024 on a CPU.
 
     Returns:
         tuple[Callable, int]: The function that computes it, and its floating-point operations, 2·size³.
@@ -86,8 +139,12 @@ def matrix_product(device, dtype, size=None):
     return run, 2 * size**3
 
 
-def copying(device, size=None):
-    """A copy of a tensor of so many bytes, by default 1 GiB on a GPU and 256 MiB on a CPU.
+def tensor_copy(device: torch.device, size: int | None = None) -> tuple[Callable, int]:
+    """A copy of a tensor.
+
+    Args:
+        device (torch.device): Where it runs.
+        size (int | None): Bytes of the tensor. Defaults to None: 1 GiB on a GPU, 256 MiB on a CPU.
 
     Returns:
         tuple[Callable, int]: The function that copies it, and the bytes that it reads and writes.
@@ -100,7 +157,7 @@ def copying(device, size=None):
 # 3. Memory.
 
 
-def peak_memory(run, device):
+def peak_memory(run: Callable, device: torch.device) -> int:
     """The bytes that a function allocates at its peak, beside those that are there before it.
 
     On a CPU this is the running sum of what PyTorch's allocator hands out and takes back, as the profiler sees it; what
@@ -126,50 +183,7 @@ def peak_memory(run, device):
         trace.export_chrome_trace(str(path))
         events = json.loads(path.read_text())['traceEvents']
     live = peak = 0
-    for event in sorted((event for event in events if event.get('name') == '[memory]'), key=lambda each: each['ts']):
+    for event in sorted((event for event in events if event.get('name') == '[memory]'), key=lambda event: event['ts']):
         live += event['args']['Bytes']
         peak = max(peak, live)
     return peak
-
-
-# 4. What the commands share.
-
-
-def measuring_arguments(parser, name, rounds):
-    """What every benchmark can be told."""
-    parser.add_argument('--rounds', type=int, default=rounds, metavar='N',
-                        help=f'how often everything is timed ({rounds})')
-    parser.add_argument('--dtype', choices=DTYPES, default='float32', help='(float32)')
-    parser.add_argument('--channels-last', action='store_true', help='keep the channels of a pixel together')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs') / name, metavar='DIR',
-                        help=f'where the results go, JSON and a Markdown page and figures (work_dirs/{name})')
-    device_argument(parser)
-
-
-def parse(parser, argv):
-    """The arguments, and with them the command line as it was given."""
-    args = parser.parse_args(argv)
-    args.command = shlex.join(sys.argv[1:] if argv is None else argv)
-    return args
-
-
-def check_least(args, **limits):
-    """Refuse arguments, single ones or lists, that are less than their limits.
-
-    Raises:
-        ValueError: Naming the option, its value and the limit.
-    """
-    for name, least in limits.items():
-        value = getattr(args, name)
-        if min(value if isinstance(value, list) else [value]) < least:
-            raise ValueError(f'--{name.replace("_", "-")} {value}: must be at least {least}')
-
-
-def settings(args):
-    """What the numbers of a run are of."""
-    return dict(provenance(args.device), command=args.command, threads=torch.get_num_threads(), dtype=args.dtype,
-                rounds=args.rounds)
-
-
-MEASURED = ('{device}, {threads} threads, PyTorch {torch}, commit {commit}, {date}; {dtype}, {rounds} rounds, '
-            'interleaved')

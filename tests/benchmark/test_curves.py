@@ -4,7 +4,8 @@ import json
 import pytest
 from helpers import expect_failure
 
-from res2net_mm.benchmark import curves as cost_curves
+from res2net_mm.benchmark import curves
+from res2net_mm.cli.cost_curves import main
 from res2net_mm.models import complexity
 from res2net_mm.models.names import Architecture, resolve
 
@@ -13,54 +14,54 @@ from res2net_mm.models.names import Architecture, resolve
 def test_equal_cost(scales):
     """No other width comes nearer to ResNet-50."""
     target = complexity.count(resolve('resnet50').config)[1]
-    found = cost_curves.of_equal_cost(scales)
-    assert found['scales'] == scales
+    backbone = curves.backbone_of_equal_cost(scales)
+    assert backbone['scales'] == scales
 
     def off(change):
-        return abs(complexity.count(dict(found, base_width=found['base_width'] + change))[1] - target)
+        return abs(complexity.count(dict(backbone, base_width=backbone['base_width'] + change))[1] - target)
 
     assert off(0) < min(off(-1), off(1)) and off(0) < .05 * target
     if scales == 1:
-        assert off(0) == 0 and found['base_width'] == 64
+        assert off(0) == 0 and backbone['base_width'] == 64
 
 
-def points(*values):
-    return [cost_curves.Point(x, str(x), {}, 1, 32) for x in values]
+def row_of(curve, growth):
+    return curves.CurveRow(curve, 'a', 'eager', [], [], [], [], growth)
 
 
 def test_a_straight_line():
     """Twice the images take twice as long, less what a call costs; in every round, however slow the machine is."""
     seconds = [[(2 + 3 * x) * drift for drift in (1, 5, 2)] for x in (1, 2, 4)]
-    row = cost_curves.growth('batch', points(1, 2, 4), seconds)
-    assert row['relative'] == pytest.approx([1, 4 / 5, 3.5 / 5])
-    assert row['step'] == pytest.approx(3.5 / 4) and row['step_at'] == [2, 4]
-    assert row['off_line'] == pytest.approx(0, abs=1e-9)
-    assert 'no cliff' in cost_curves.verdict(dict(row, curve='batch', model='a', path='eager'))
+    growth = curves.measure_growth('batch', [1, 2, 4], seconds)
+    assert growth.relative == pytest.approx([1, 4 / 5, 3.5 / 5])
+    assert growth.step == pytest.approx(3.5 / 4) and growth.step_at == [2, 4]
+    assert growth.off_line == pytest.approx(0, abs=1e-9)
+    assert 'no cliff' in row_of('batch', growth).verdict()
 
 
 def test_a_cliff():
     """A pixel takes twice as long from 64 pixels on."""
-    row = cost_curves.growth('image', points(16, 32, 64, 128), [[16.**2], [32.**2], [2 * 64.**2], [2 * 128.**2]])
-    assert row['relative'] == [1, 1, 2, 2] and row['step'] == 2 and row['step_at'] == [32, 64]
-    assert row['off_line'] > .1
-    verdict = cost_curves.verdict(dict(row, curve='image', model='a', path='eager'))
+    growth = curves.measure_growth('image', [16, 32, 64, 128], [[16.**2], [32.**2], [2 * 64.**2], [2 * 128.**2]])
+    assert growth.relative == [1, 1, 2, 2] and growth.step == 2 and growth.step_at == [32, 64]
+    assert growth.off_line > .1
+    verdict = row_of('image', growth).verdict()
     assert 'CLIFF' in verdict and 'time per pixel is 2.00, from 32 to 64' in verdict
 
 
 def test_over_scales_the_images_stay_the_same():
-    row = cost_curves.growth('scales', points(1, 2, 8), [[1.], [1.5], [1.2]])
-    assert row['relative'] == [1, 1.5, 1.2] and row['step'] == 1.5 and row['step_at'] == [1, 2]
+    growth = curves.measure_growth('scales', [1, 2, 8], [[1.], [1.5], [1.2]])
+    assert growth.relative == [1, 1.5, 1.2] and growth.step == 1.5 and growth.step_at == [1, 2]
 
 
 def test_command(tmp_path, monkeypatch):
     """A small backbone stands for every preset and every number of scales."""
     tiny = dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, base_width=32, scales=2, num_stages=2,
                 strides=(1, 2), dilations=(1, 1), out_indices=(1, ))
-    arguments = {name: value for name, value in tiny.items() if name != 'type'}
-    monkeypatch.setattr(cost_curves, 'resolve', lambda name: Architecture(name, tiny['type'], arguments))
-    monkeypatch.setattr(cost_curves, 'of_equal_cost', lambda scales: dict(tiny, scales=scales))
+    small = Architecture('small', tiny['type'], {key: value for key, value in tiny.items() if key != 'type'})
+    monkeypatch.setattr(curves, 'resolve', lambda name: small)
+    monkeypatch.setattr(curves, 'backbone_of_equal_cost', lambda scales: dict(tiny, scales=scales))
     monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
-    cost_curves.main(['resnet50', '--scales', '3', '1', '--batch-sizes', '1', '2', '--image-sizes', '32', '64', '96',
+    main(['resnet50', '--scales', '3', '1', '--batch-sizes', '1', '2', '--image-sizes', '32', '64', '96',
                       '--at', '2', '48', '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
     report = json.loads((tmp_path / 'cost_curves.json').read_text())
     assert [(row['curve'], row['model'], row['path'], row['x']) for row in report['rows']] == [
@@ -85,6 +86,6 @@ def test_command(tmp_path, monkeypatch):
     (['--image-sizes', '16', '32'], r'--image-sizes \[16, 32\]: must be at least 32'),
 ])
 def test_bad_arguments(arguments, message, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cost_curves, 'of_equal_cost', lambda scales: dict(base_width=1))
-    expect_failure(capsys, cost_curves.main, [*arguments, '--device', 'cpu', '--out', str(tmp_path / 'out')], message)
+    monkeypatch.setattr(curves, 'backbone_of_equal_cost', lambda scales: dict(base_width=1))
+    expect_failure(capsys, main, [*arguments, '--device', 'cpu', '--out', str(tmp_path / 'out')], message)
     assert not (tmp_path / 'out').exists()

@@ -6,7 +6,9 @@ import torch
 from helpers import expect_failure
 
 from res2net_mm import Res2Net
-from res2net_mm.benchmark import detectors as benchmark_models
+from res2net_mm.benchmark import detectors
+from res2net_mm.benchmark.timing import MeasuringSettings
+from res2net_mm.cli.benchmark_models import main
 from res2net_mm.utils.config import load_config
 
 OURS = dict(type='res2net_mm.Res2Net', depth=50, out_indices=(0, 1, 2, 3), frozen_stages=1, norm_eval=True,
@@ -16,10 +18,10 @@ OURS = dict(type='res2net_mm.Res2Net', depth=50, out_indices=(0, 1, 2, 3), froze
 def test_backbones_of_mmdet():
     pytest.importorskip('mmdet')
     import mmdet.models  # noqa: F401
-    found = benchmark_models.backbones(OURS, 'mmdet')
+    backbones = detectors.compared_backbones(OURS, 'mmdet')
     shared = dict(out_indices=(0, 1, 2, 3), frozen_stages=1, norm_eval=True, init_cfg=None)
     plain = dict(depth=50, deep_stem=False, avg_down=False)
-    assert found == {
+    assert backbones == {
         'res2net_mm.Res2Net': dict(shared, type='res2net_mm.Res2Net', depth=50),
         'mmdet.ResNet': dict(shared, type='mmdet.ResNet', **plain),
         'mmdet.Res2Net': dict(shared, type='mmdet.Res2Net', scales=4, base_width=26, **plain),
@@ -30,22 +32,22 @@ def test_backbones_of_mmdet():
 def test_backbones_of_other_variants():
     pytest.importorskip('mmpretrain')
     import mmpretrain.models  # noqa: F401
-    v1b = benchmark_models.backbones(dict(type='res2net_mm.Res2Net', arch='res2net101d', stage_pool='always'),
+    v1b = detectors.compared_backbones(dict(type='res2net_mm.Res2Net', arch='res2net101d', stage_pool='always'),
                                      'mmpretrain')
     assert v1b['mmpretrain.ResNet'] == dict(type='mmpretrain.ResNet', depth=101, deep_stem=True, avg_down=True,
                                             init_cfg=None, out_indices=(0, 1, 2, 3))
     assert v1b['mmpretrain.Res2Net']['scales'] == 4
-    se = benchmark_models.backbones(dict(type='res2net_mm.Res2Net', arch='se_res2net50_26w4s'), 'mmpretrain')
+    se = detectors.compared_backbones(dict(type='res2net_mm.Res2Net', arch='se_res2net50_26w4s'), 'mmpretrain')
     assert list(se) == ['res2net_mm.Res2Net', 'mmpretrain.ResNet']  # mmpretrain's Res2Net has no SE
     with pytest.raises(ValueError, match="backbone type='ResNet' must be 'res2net_mm.Res2Net'"):
-        benchmark_models.backbones(dict(type='ResNet', depth=50), 'mmdet')
+        detectors.compared_backbones(dict(type='ResNet', depth=50), 'mmdet')
 
 
 def test_boxes_are_fixed_wherever_they_are():
     test_cfg = dict(rpn=dict(nms=dict(iou_threshold=.7), max_per_img=9), rcnn=[dict(score_thr=.05), dict(score_thr=0.)])
-    benchmark_models.fix_boxes(test_cfg)
+    detectors.fix_boxes(test_cfg)
     assert test_cfg == dict(rpn=dict(nms=dict(iou_threshold=1.), max_per_img=9), rcnn=[dict(score_thr=1.)] * 2)
-    benchmark_models.fix_boxes(None)
+    detectors.fix_boxes(None)
 
 
 @pytest.mark.parametrize('config, size', [
@@ -54,7 +56,7 @@ def test_boxes_are_fixed_wherever_they_are():
 ])
 def test_image_size(config, size):
     pytest.importorskip('mmpose' if config.startswith('simple') else 'mmdet')
-    assert benchmark_models.size_of_test_images(config, load_config(f'res2net_mm::{config}.py')) == size
+    assert detectors.find_test_size(config, load_config(f'res2net_mm::{config}.py')) == size
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
@@ -65,11 +67,11 @@ def test_another_type_inside(layout):
     model.backbone.conv1.register_forward_hook(lambda _, inputs, out: seen.append(out))
     with torch.no_grad():
         wanted = model.backbone(x := torch.randn(1, 3, 32, 32))
-        benchmark_models.compute_in(model, torch.bfloat16, layout)
+        detectors.cast_features(model, torch.bfloat16, layout)
         outs = model.backbone(x)
     assert seen[1].dtype == torch.bfloat16 and seen[1].is_contiguous(memory_format=layout)
-    for out, each in zip(outs, wanted):
-        assert out.dtype == torch.float32 and out.is_contiguous() and torch.allclose(out, each, rtol=.1, atol=.1)
+    for out, expected in zip(outs, wanted):
+        assert out.dtype == torch.float32 and out.is_contiguous() and torch.allclose(out, expected, rtol=.1, atol=.1)
 
 
 @pytest.fixture
@@ -85,22 +87,22 @@ test_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=(96, 64)
 
 
 def test_a_detector_has_all_proposals_and_no_detections(detector, monkeypatch):
-    models = benchmark_models.build(load_config(detector), [], torch.device('cpu'), torch.float32, False)
+    models = detectors.build_models(load_config(detector), [], MeasuringSettings(torch.device('cpu')))
     proposed = []
-    for model in models.values():
+    for model in [built.model for built in models]:
         predict = model.roi_head.predict
         monkeypatch.setattr(model.roi_head, 'predict', lambda features, proposals, *rest, predict=predict, **more: (
             proposed.extend(map(len, proposals)), predict(features, proposals, *rest, **more))[1])
         with torch.no_grad():
-            found = model.test_step(benchmark_models.noise('mmdet', model, 2, 64, 96))
-        assert [len(sample.pred_instances) for sample in found] == [0, 0]
+            samples = model.test_step(detectors.noise_batch('mmdet', model, 2, 64, 96))
+        assert [len(sample.pred_instances) for sample in samples] == [0, 0]
     assert proposed == [30] * 2 * len(models) and len(models) == 3
 
 
 def test_command(detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmpose')
     monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
-    benchmark_models.main([str(detector), 'res2net_mm::simplebaseline_r2n50_coco.py', '--image-size', '64', '96',
+    main([str(detector), 'res2net_mm::simplebaseline_r2n50_coco.py', '--image-size', '64', '96',
                            '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
     report = json.loads((tmp_path / 'benchmark_models.json').read_text())
     assert [(row['config'], row['backbone'], row['path']) for row in report['rows']] == [
@@ -130,4 +132,4 @@ def test_command(detector, tmp_path, monkeypatch, capsys):
 def test_bad_arguments(arguments, message, tmp_path, capsys):
     pytest.importorskip('mmpretrain')
     pytest.importorskip('mmseg')
-    expect_failure(capsys, benchmark_models.main, [*arguments, '--device', 'cpu', '--out', str(tmp_path)], message)
+    expect_failure(capsys, main, [*arguments, '--device', 'cpu', '--out', str(tmp_path)], message)

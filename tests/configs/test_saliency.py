@@ -1,4 +1,4 @@
-"""Salient objects (paper Table 9): the segmentor, runs through the tools, the recipe, the sheet."""
+"""Salient objects (paper Table 9): the DSS head, the sets and their masks, the metric, the recipe."""
 import json
 import os
 import shutil
@@ -26,7 +26,6 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
-from res2net_mm.analysis import saliency_sheet
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.saliency_folders import find_pairs, set_name
@@ -249,33 +248,6 @@ def test_training_on_test_images_is_refused(broken_sets, tmp_path):
     (broken_sets / 'MSRA-B' / 'train.txt').write_text('M0\nM9\n')
     said = fails(*run)
     assert '1 images to train on are images of the test set ECSSD' in said and 'M9.jpg = ' in said
-
-
-def test_sheet(saliency_sets, weights, trained, tmp_path, capsys):
-    config = tmp_path / 'small.py'
-    config.write_text(f'_base_ = {str(CONFIG)!r}\nmodel = dict(\n'
-                      '    backbone=dict(depth=26, base_channels=8, init_cfg=None),\n'
-                      '    decode_head=dict(in_channels=(8, 32, 64, 128, 256), channels=(4, ) * 5))\n')
-    models = [str(config), str(weights), '--compare', str(config), str(trained / 'iter_2.pth')]
-    out = tmp_path / 'sheets' / 'sheet.png'
-    saliency_sheet.main([*models, '--data-root', str(saliency_sets), '--count', '3', '--out', str(out),
-                         '--device', 'cpu'])
-    sheet = cv2.imread(str(out))
-    assert sheet.shape[1] > 900 and sheet.std() > 20 and str(out) in capsys.readouterr().out
-
-    seen = []
-    common = ['--data-root', str(saliency_sets), '--out', str(out), '--device', 'cpu']
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saliency_sheet, 'draw_sheet', lambda *arguments: seen.extend(arguments))
-        saliency_sheet.main([*models, *common, '--set', 'MSRA-B:val.txt', '--photos', 'M4'])
-    (photo, truth, maps), = seen[0]
-    assert seen[1] == ['small (1)', 'small (2)']
-    assert photo.shape[:2] == truth.shape == maps[0].shape == maps[1].shape == SALIENCY_SIZES[4]
-    assert maps[0].std() > 0.01 and not np.array_equal(*maps)
-
-    for arguments, message in [(['--photos', 'E7'], 'ECSSD has no such photo; it has 5: E0'),
-                               (['--set', 'ECSD'], "no set 'ECSD'"), (['--count', '0'], 'must be at least 1')]:
-        assert message in fails(saliency_sheet.main, *models, *common, *arguments)
 
 
 # The recipes.

@@ -3,7 +3,7 @@
 
     tools/analysis_tools/benchmark.py [PRESET ...] [--paths eager compile ...]
 """
-from res2net_mm.benchmark.classifiers import main
+from res2net_mm.cli.benchmark import main
 
 if __name__ == '__main__':
     main()

@@ -3,7 +3,7 @@
 
     tools/analysis_tools/benchmark_models.py CONFIG... [--backends ...]
 """
-from res2net_mm.benchmark.detectors import main
+from res2net_mm.cli.benchmark_models import main
 
 if __name__ == '__main__':
     main()

@@ -3,7 +3,7 @@
 
     tools/analysis_tools/cost_curves.py [PRESET ...] [--curves scales ...]
 """
-from res2net_mm.benchmark.curves import main
+from res2net_mm.cli.cost_curves import main
 
 if __name__ == '__main__':
     main()

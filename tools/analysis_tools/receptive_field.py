@@ -3,7 +3,7 @@
 
     tools/analysis_tools/receptive_field.py [ARCH ...] [--config CONFIG]
 """
-from res2net_mm.analysis.receptive_field import main
+from res2net_mm.cli.receptive_field import main
 
 if __name__ == '__main__':
     main()

@@ -3,7 +3,7 @@
 
     tools/visualization/cam.py CONFIG CHECKPOINT IMAGE ... [--compare CONFIG CHECKPOINT]
 """
-from res2net_mm.analysis.cam.sheet import main
+from res2net_mm.cli.cam import main
 
 if __name__ == '__main__':
     main()

@@ -3,7 +3,7 @@
 
     tools/visualization/saliency_sheet.py CONFIG CHECKPOINT --compare CONFIG CHECKPOINT
 """
-from res2net_mm.analysis.saliency_sheet import main
+from res2net_mm.cli.saliency_sheet import main
 
 if __name__ == '__main__':
     main()

@@ -1,7 +1,7 @@
-"""Grad-CAM of a model of any toolbox: which parts of a photo one of its decisions comes from.
+"""Grad-CAM of a model of any toolbox: which parts of an image one of its decisions comes from.
 
 Source: paper section 4.5. The maps are made by the package ``grad-cam``; this module brings models of the toolboxes to
-it. What a map explains is one number of the model's output:
+it. What a map explains is one number of the model's output (``targets.py``):
 
 * classifier: the logit of a class;
 * segmentor: the sum of the logits of a class over the pixels where the model predicts it;
@@ -9,188 +9,47 @@ it. What a map explains is one number of the model's output:
   non-maximum suppression too, so this needs no knowledge of the heads: one-stage, two-stage and cascaded detectors
   are alike. Where boxes come from is taken as given.
 
-Maps are in the frame of the network's input: the photo as the test pipeline resizes and crops it.
+Maps are in the frame of the network's input: the image as the test pipeline resizes and crops it.
 """
-import copy
+from __future__ import annotations
+
 import difflib
-import sys
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
-from unittest import mock
+from typing import Sequence
 
 import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
 
-from ...checkpoints.loading import adapt_classifier, unwrap
 from ...datasets.checks.configs import dataset_class, leaves
-from ...models.pretrained import read_weights
+from ...utils.config import load_config
 from ...utils.images import read_image
+from ..models import config_name, load_weights, transforms_without_annotations
+from .targets import TASKS, Answer
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives
 
-# What a map explains.
 
-
-class Answer(NamedTuple):
-    """What a model says of a photo, and can be asked to explain.
-
-    Attributes:
-        label (int): The class.
-        score (float): Classifier, detector: the class's probability. Segmentor: its share of the pixels.
-        target (Callable): Takes the model's output for one image to the number that is explained.
-        outline (np.ndarray | None): (h, w) bool, what to draw a line around: the box, or the pixels of the class.
-    """
-
-    label: int
-    score: float
-    target: callable
-    outline: Optional[np.ndarray] = None
-
-
-class Classifier(nn.Module):
-    """An mmpretrain model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes)."""
-
-    method = 'GradCAM'
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch):
-        return self.model(batch, mode='tensor')
-
-    def answer(self, output, label=None, region=None):
-        """The answer for one image's output: of a class, or of the most likely; a region tells nothing here."""
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-        label = int(output.argmax()) if label is None else label
-        return Answer(label, output.softmax(0)[label].item(), ClassifierOutputTarget(label))
-
-
-class Segmentor(nn.Module):
-    """An mmseg model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes, h, w)."""
-
-    method = 'HiResCAM'
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch):
-        logits = self.model.encode_decode(batch, [dict(img_shape=batch.shape[2:])] * len(batch))
-        # A single logit is that of the foreground, against a background of 0.
-        return logits if logits.shape[1] > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
-
-    def answer(self, output, label=None, region=None):
-        """The answer for one image's output: of a class, or of the most frequent but the first (background).
-
-        Returns None if no pixel (of the region) is predicted as the class.
-        """
-        from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
-        predicted = output.argmax(0).cpu().numpy()
-        if label is None:
-            counts = np.bincount(predicted.ravel(), minlength=len(output))
-            label = int(counts[1:].argmax()) + 1 if counts[1:].any() else 0
-        mask = predicted == label
-        if region is not None:
-            mask &= region
-        if not mask.any():
-            return None
-        return Answer(label, mask.mean().item(), SemanticSegmentationTarget(label, mask.astype(np.float32)), mask)
-
-
-class Detector(nn.Module):
-    """An mmdet model as grad-cam takes it: (n, 3, h, w) -> for each image its detections in the frame of the input."""
-
-    method = 'HiResCAM'
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-        self.sample = None  # of the photo: what the detector wants to know of it
-
-    def forward(self, batch):
-        samples = [copy.deepcopy(self.sample) for _ in batch]
-        with scores_keep_gradients():
-            return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]
-
-    def answer(self, output, label=None, region=None):
-        """The answer for one image's output: the best detection, of a class, or on the box of a region.
-
-        Returns None if there is no such detection.
-        """
-        found = torch.ones_like(output.labels, dtype=torch.bool) if label is None else output.labels == label
-        if region is not None:
-            rows, columns = np.nonzero(region)
-            box = output.bboxes.new_tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-            found &= overlaps(output.bboxes, box)
-        if not found.any():
-            return None
-        best = torch.where(found, output.scores, -1).argmax()
-        label, box = int(output.labels[best]), output.bboxes[best].detach()
-        left, top, right, bottom = box.round().int().tolist()
-        outline = np.zeros(self.sample.img_shape[:2], bool)
-        outline[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = True
-        return Answer(label, output.scores[best].item(), DetectionTarget(label, box), outline)
-
-
-@contextmanager
-def scores_keep_gradients():
-    """Have mmdet's dense heads predict without cutting the gradient, which one function does for all of them."""
-    from mmdet.models.utils import select_single_mlvl
-
-    def differentiable(tensors, index, detach=True):
-        return select_single_mlvl(tensors, index, detach=False)
-
-    users = [module for name, module in sys.modules.items() if name.startswith('mmdet.models')
-             and vars(module).get('select_single_mlvl') is select_single_mlvl]
-    with ExitStack() as stack:
-        for module in users:
-            stack.enter_context(mock.patch.object(module, 'select_single_mlvl', differentiable))
-        yield
-
-
-class DetectionTarget:
-    """The best score among the detections of a class that overlap a box with an IoU of at least 0.5; 0 without any."""
-
-    def __init__(self, label, box):
-        self.label = label
-        self.box = box
-
-    def __call__(self, output):
-        scores = output.scores[(output.labels == self.label) & overlaps(output.bboxes, self.box)]
-        return scores.max() if len(scores) else output.scores.sum() * 0
-
-
-def overlaps(boxes, box):
-    from torchvision.ops import box_iou
-    return box_iou(boxes.detach(), box[None])[:, 0] >= 0.5
-
-
-TASKS = {'mmpretrain': Classifier, 'mmseg': Segmentor, 'mmdet': Detector}
-
-
-# A model, and its maps.
-
-
-class Seen(NamedTuple):
-    """A photo as the network gets it.
+@dataclass(frozen=True)
+class InputImage:
+    """An image as the network gets it.
 
     Attributes:
-        picture (np.ndarray): (h, w, 3) uint8, BGR, after the test pipeline's resizing and cropping.
+        image (np.ndarray): (h, w, 3) uint8, BGR, after the test pipeline's resizing and cropping.
         batch (Tensor): (1, 3, H, W), normalised, and padded below and to the right.
-        sample (object): The toolbox's data sample of it.
+        sample (BaseDataElement): The toolbox's data sample of it.
     """
 
-    picture: np.ndarray
-    batch: torch.Tensor
-    sample: object
+    image: np.ndarray
+    batch: Tensor
+    sample: BaseDataElement
 
 
-class Subject:
+class ExplainedModel:
     """A trained model whose decisions are to be explained.
 
     Args:
@@ -200,21 +59,22 @@ class Subject:
             the backbone's last stage.
         method (str | None): Name of a class of ``grad-cam``. Defaults to None: 'GradCAM' for a classifier,
             'HiResCAM' for the others.
-        device (str): Where to run. Defaults to 'cpu'.
+        device (str | torch.device): Where to run. Defaults to 'cpu'.
 
     Raises:
         OSError, ValueError, ModuleNotFoundError: If a file cannot be read, the two do not fit, or there is no such
             layer or method; the message names it.
     """
 
-    def __init__(self, config, checkpoint, target_layer=None, method=None, device='cpu'):
-        from ...utils.config import load_config
-        self.name = Path(config.rpartition('::')[2]).stem
+    def __init__(self, config: str, checkpoint: str, target_layer: str | None = None, method: str | None = None,
+                 device: str | torch.device = 'cpu') -> None:
+        self.name = config_name(config)
+        self.config, self.checkpoint = config, checkpoint
         cfg = load_config(config)
         scope = cfg.get('default_scope')
         if scope not in TASKS:
             raise ValueError(f"config '{config}' is one of {scope}; maps are made of models of {', '.join(TASKS)}")
-        self.method = find_method(method or TASKS[scope].method)
+        self.method = find_cam_method(method or TASKS[scope].method)
         init_default_scope(scope)
         settings = cfg.model
         if cfg.get('data_preprocessor'):
@@ -224,15 +84,15 @@ class Subject:
         self.model.to(device).eval().requires_grad_(False)
         self.task = TASKS[scope](self.model)
 
+        first, *rest = transforms_without_annotations(cfg)
+        self.load, self.prepare = Compose([first]), Compose(rest)
         dataset = leaves(cfg.test_dataloader.dataset)[0]
-        self.load, *rest = [step for step in dataset.pipeline if 'Annotations' not in step['type']]
-        self.load, self.prepare = Compose([self.load]), Compose(rest)
-        of_dataset = getattr(dataset_class(dataset, scope), 'METAINFO', {}), dataset.get('metainfo') or {}
-        self.classes = list(next((info['classes'] for info in (meta, *of_dataset[::-1]) if info.get('classes')), []))
+        sources = (meta, dataset.get('metainfo') or {}, getattr(dataset_class(dataset, scope), 'METAINFO', {}))
+        self.classes: list[str] = list(next((info['classes'] for info in sources if info.get('classes')), []))
 
-        self.layer_name = target_layer or last_block(self.model, device)
+        self.layer_name = target_layer or last_block_name(self.model, device)
         self.layer = find_layer(self.model, self.layer_name)
-        self.outputs = []
+        self.outputs: list[Tensor] = []
         self.layer.register_forward_hook(self._start_graph)
 
     def _start_graph(self, layer, inputs, output):
@@ -242,53 +102,58 @@ class Subject:
         self.outputs.append(output)
         return output
 
-    def see(self, photo):
-        """Send a photo through the test pipeline."""
-        read_image(photo)  # says what is wrong with it
-        packed = self.prepare(self.load(dict(img_path=str(photo), img_id=0)))
+    def prepare_image(self, path: str | Path) -> InputImage:
+        """Send an image through the test pipeline.
+
+        Raises:
+            OSError: If the file cannot be read; the message says what is wrong with it.
+        """
+        read_image(path)
+        packed = self.prepare(self.load(dict(img_path=str(path), img_id=0)))
         data = self.model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))
-        return Seen(packed['inputs'].permute(1, 2, 0).numpy(), data['inputs'], data['data_samples'][0])
+        return InputImage(packed['inputs'].permute(1, 2, 0).numpy(), data['inputs'], data['data_samples'][0])
 
-    def region(self, photo, box):
-        """Where in the network's input a box of the photo lies.
+    def box_region(self, path: str | Path, box: Sequence[float]) -> np.ndarray:
+        """Where in the network's input a box of the image lies.
 
-        A picture of the box goes through the test pipeline, so that nothing has to be known of its steps.
+        A drawing of the box goes through the test pipeline, so that nothing has to be known of its steps.
 
         Args:
-            photo (str | Path): The photo.
+            path (str | Path): The image.
             box (Sequence[float]): x, y, width and height in its pixels.
 
         Returns:
             np.ndarray: (h, w) bool.
         """
-        results = self.load(dict(img_path=str(photo), img_id=0))
+        results = self.load(dict(img_path=str(path), img_id=0))
         x, y, w, h = (int(round(value)) for value in box)
         results['img'] = np.zeros_like(results['img'])
         results['img'][y:y + max(h, 1), x:x + max(w, 1)] = 255
         return self.prepare(results)['inputs'][0].numpy() > 127
 
-    def explain(self, seen, label=None, region=None):
+    def explain(self, prepared: InputImage, label: int | None = None,
+                region: np.ndarray | None = None) -> tuple[np.ndarray, Answer] | tuple[None, None]:
         """Make the map of one decision.
 
         Args:
-            seen (Seen): The photo.
+            prepared (InputImage): The image, as ``prepare_image`` returns it.
             label (int | None): The class to explain. Defaults to None, what the model sees most clearly.
             region (np.ndarray | None): (h, w) bool, the box of the object that a detector or segmentor is asked about.
-                Defaults to None, the whole picture.
+                Defaults to None, the whole image.
 
         Returns:
-            tuple[np.ndarray, Answer] | tuple[None, None]: The map, (h, w) of 0 to 1 in the frame of ``seen.picture``,
-            and what it explains; None if the model does not see such an object.
+            tuple[np.ndarray, Answer] | tuple[None, None]: The map, (h, w) of 0 to 1 in the frame of
+            ``prepared.image``, and what it explains; None if the model does not see such an object.
 
         Raises:
             ValueError: If the target layer gives no map for this decision.
         """
-        h, w = seen.picture.shape[:2]
-        self.task.sample = seen.sample
+        h, w = prepared.image.shape[:2]
+        self.task.sample = prepared.sample
         if region is not None:  # to the size of the padded input
-            region = np.pad(region, [(0, padded - side) for padded, side in zip(seen.batch.shape[2:], (h, w))])
+            region = np.pad(region, [(0, padded - side) for padded, side in zip(prepared.batch.shape[2:], (h, w))])
         self.outputs.clear()
-        output = self.task(seen.batch)[0]
+        output = self.task(prepared.batch)[0]
         answer = self.task.answer(output, label, region)
         if answer is None:
             return None, None
@@ -296,7 +161,7 @@ class Subject:
         self.outputs.clear()
         cam = self.method(self.task, [self.layer])
         try:
-            heat = cam(seen.batch, [answer.target])[0, :h, :w]
+            heat = cam(prepared.batch, [answer.target])[0, :h, :w]
         finally:
             cam.activations_and_grads.release()
             self.outputs.clear()
@@ -305,7 +170,7 @@ class Subject:
     def _check_layer(self, explained):
         wrong = None
         if len(self.outputs) != 1:
-            wrong = f'runs {len(self.outputs)} times for a photo, not once'
+            wrong = f'runs {len(self.outputs)} times for an image, not once'
         elif not isinstance(self.outputs[0], torch.Tensor) or self.outputs[0].dim() != 4:
             wrong = 'does not return a map (n, c, h, w)'
         elif (not explained.requires_grad
@@ -314,8 +179,12 @@ class Subject:
         if wrong:
             raise ValueError(f"--target-layer {self.layer_name}: this layer of '{self.name}' {wrong}")
 
-    def label(self, name):
-        """The index of a class that is given by name or index, as text."""
+    def class_index(self, name: str) -> int:
+        """The index of a class that is given by name, or by index as text.
+
+        Raises:
+            ValueError: If there is no such class; the message suggests some.
+        """
         if name in self.classes:
             return self.classes.index(name)
         if name.isdigit() and (not self.classes or int(name) < len(self.classes)):
@@ -325,11 +194,18 @@ class Subject:
         hint = f'near are {", ".join(near)}' if near else f'it has {len(self.classes)}: {few}, ...'
         raise ValueError(f"--class {name}: '{self.name}' has no such class; {hint}")
 
-    def class_name(self, label):
+    def class_name(self, label: int) -> str:
+        """The first name of a class, 'class INDEX' if the names are not known."""
         return str(self.classes[label]).split(',')[0] if label < len(self.classes) else f'class {label}'
 
 
-def find_method(name):
+def find_cam_method(name: str) -> type:
+    """The class of the package ``grad-cam`` with this name.
+
+    Raises:
+        ModuleNotFoundError: If the package is not installed.
+        ValueError: If it has no such method that can be used; the message lists those that can.
+    """
     try:
         import pytorch_grad_cam
     except ImportError as error:
@@ -341,7 +217,12 @@ def find_method(name):
     return methods[name]
 
 
-def find_layer(model, name):
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The layer of a model with this name.
+
+    Raises:
+        ValueError: If there is none; the message suggests some.
+    """
     layers = dict(model.named_modules())
     if name not in layers:
         near = difflib.get_close_matches(name, layers, n=5, cutoff=0.4)
@@ -350,8 +231,16 @@ def find_layer(model, name):
     return layers[name]
 
 
-def last_block(model, device):
-    """Name the last block of the backbone's last stage: the module that returns the last of the backbone's outputs."""
+def last_block_name(model: nn.Module, device: str | torch.device) -> str:
+    """Name of the last block of the last stage: the module that returns the last of the backbone's outputs.
+
+    Args:
+        model (nn.Module): A model with a ``backbone``.
+        device (str | torch.device): Where the model is.
+
+    Raises:
+        ValueError: If no module returns that output.
+    """
     returned, hooks = {}, []
 
     def keep(name):
@@ -374,17 +263,3 @@ def last_block(model, device):
     while isinstance(block, nn.Sequential):
         name, block = f'{name}.{len(block) - 1}', block[-1]
     return f'backbone.{name}'
-
-
-def load_weights(model, config, checkpoint, scope):
-    """Load a checkpoint strictly; return what it says of its data set, such as the names of the classes."""
-    stored = read_weights(checkpoint)
-    meta = stored.get('meta') or {}
-    state, _ = unwrap(stored)
-    if scope == 'mmpretrain':
-        adapt_classifier(state)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"checkpoint '{checkpoint}' does not fit config '{config}': {error}"[:1500]) from error
-    return meta.get('dataset_meta') or {}

@@ -1,0 +1,164 @@
+"""What a class activation map explains: one number of the output of a classifier, a segmentor or a detector."""
+from __future__ import annotations
+
+import copy
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Callable, Iterator
+from unittest import mock
+
+import numpy as np
+import torch
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image, and can be asked to explain.
+
+    Attributes:
+        label (int): The class.
+        score (float): Classifier, detector: the class's probability. Segmentor: its share of the pixels.
+        target (Callable): Takes the model's output for one image to the number that is explained.
+        outline (np.ndarray | None): (h, w) bool, what to draw a line around: the box, or the pixels of the class.
+    """
+
+    label: int
+    score: float
+    target: Callable[[object], Tensor]
+    outline: np.ndarray | None = None
+
+
+class ClassifierTask(nn.Module):
+    """An mmpretrain model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes)."""
+
+    method = 'GradCAM'
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.sample: BaseDataElement | None = None
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, classes)."""
+        return self.model(batch, mode='tensor')
+
+    def answer(self, output: Tensor, label: int | None = None, region: np.ndarray | None = None) -> Answer | None:
+        """The answer for one image's output: of a class, or of the most likely; a region makes no difference."""
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        label = int(output.argmax()) if label is None else label
+        return Answer(label, output.softmax(0)[label].item(), ClassifierOutputTarget(label))
+
+
+class SegmentorTask(nn.Module):
+    """An mmseg model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes, h, w)."""
+
+    method = 'HiResCAM'
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.sample: BaseDataElement | None = None
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, classes, h, w)."""
+        logits = self.model.encode_decode(batch, [dict(img_shape=batch.shape[2:])] * len(batch))
+        # A single logit is that of the foreground, against a background of 0.
+        return logits if logits.shape[1] > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
+
+    def answer(self, output: Tensor, label: int | None = None, region: np.ndarray | None = None) -> Answer | None:
+        """The answer for one image's output: of a class, or of the most frequent but the first (background).
+
+        Returns None if no pixel (of the region) is predicted as the class.
+        """
+        from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
+        predicted = output.argmax(0).cpu().numpy()
+        if label is None:
+            counts = np.bincount(predicted.ravel(), minlength=len(output))
+            label = int(counts[1:].argmax()) + 1 if counts[1:].any() else 0
+        mask = predicted == label
+        if region is not None:
+            mask &= region
+        if not mask.any():
+            return None
+        return Answer(label, mask.mean().item(), SemanticSegmentationTarget(label, mask.astype(np.float32)), mask)
+
+
+class DetectorTask(nn.Module):
+    """An mmdet model as grad-cam takes it: (n, 3, h, w) -> for each image its detections in the frame of the input."""
+
+    method = 'HiResCAM'
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.sample: BaseDataElement | None = None  # of the image: sizes and scale, which the detector asks for
+
+    def forward(self, batch: Tensor) -> list[InstanceData]:
+        """(n, 3, h, w) -> the detections of every image, in pixels of the batch."""
+        samples = [copy.deepcopy(self.sample) for _ in batch]
+        with scores_keep_gradients():
+            return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]
+
+    def answer(self, output: InstanceData, label: int | None = None, region: np.ndarray | None = None) -> Answer | None:
+        """The answer for one image's output: the best detection, of a class, or on the box of a region.
+
+        Returns None if there is no such detection.
+        """
+        candidates = torch.ones_like(output.labels, dtype=torch.bool) if label is None else output.labels == label
+        if region is not None:
+            rows, columns = np.nonzero(region)
+            box = output.bboxes.new_tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            candidates &= overlap_mask(output.bboxes, box)
+        if not candidates.any():
+            return None
+        best = torch.where(candidates, output.scores, -1).argmax()
+        label, box = int(output.labels[best]), output.bboxes[best].detach()
+        left, top, right, bottom = box.round().int().tolist()
+        outline = np.zeros(self.sample.img_shape[:2], bool)
+        outline[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = True
+        return Answer(label, output.scores[best].item(), DetectionTarget(label, box), outline)
+
+
+@contextmanager
+def scores_keep_gradients() -> Iterator[None]:
+    """Have mmdet's dense heads predict without cutting the gradient, which one function does for all of them."""
+    from mmdet.models.utils import select_single_mlvl
+
+    def differentiable(tensors, index, detach=True):
+        return select_single_mlvl(tensors, index, detach=False)
+
+    users = [module for name, module in sys.modules.items() if name.startswith('mmdet.models')
+             and vars(module).get('select_single_mlvl') is select_single_mlvl]
+    with ExitStack() as stack:
+        for module in users:
+            stack.enter_context(mock.patch.object(module, 'select_single_mlvl', differentiable))
+        yield
+
+
+class DetectionTarget:
+    """The best score among the detections of a class that overlap a box with an IoU of at least 0.5; 0 without any.
+
+    Args:
+        label (int): The class.
+        box (Tensor): (4, ), left, top, right and bottom in pixels.
+    """
+
+    def __init__(self, label: int, box: Tensor) -> None:
+        self.label = label
+        self.box = box
+
+    def __call__(self, output: InstanceData) -> Tensor:
+        scores = output.scores[(output.labels == self.label) & overlap_mask(output.bboxes, self.box)]
+        return scores.max() if len(scores) else output.scores.sum() * 0
+
+
+def overlap_mask(boxes: Tensor, box: Tensor) -> Tensor:
+    """Which of the boxes, (n, 4), overlap a box, (4, ), with an IoU of at least 0.5: (n, ) bool."""
+    from torchvision.ops import box_iou
+    return box_iou(boxes.detach(), box[None])[:, 0] >= 0.5
+
+
+TASKS = {'mmpretrain': ClassifierTask, 'mmseg': SegmentorTask, 'mmdet': DetectorTask}

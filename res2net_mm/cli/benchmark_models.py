@@ -1,0 +1,57 @@
+"""The command ``tools/benchmark_models.py``: images per second of whole models."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Sequence
+
+import torch
+
+from ..acceleration.backends import BACKENDS
+from ..benchmark.detectors import (
+    ModelReport,
+    benchmark_config,
+    build_models,
+    find_test_size,
+    models_table,
+    write_model_report,
+)
+from ..utils.config import load_config
+from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring
+from .command import run_tool
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time whole models."""
+    parser = argparse.ArgumentParser(
+        description='Compare images per second of whole models: with our backbone, plain and accelerated, and with '
+                    'those of the toolbox.')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help="configs of models with our Res2Net, files or 'res2net_mm::NAME.py'")
+    parser.add_argument('--backends', nargs='*', choices=BACKENDS, default=['pytorch'], metavar='NAME',
+                        help=f'what runs accelerated backbones, of {", ".join(BACKENDS)} (pytorch)')
+    parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1], metavar='N', help='(1)')
+    parser.add_argument('--image-size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
+                        help="in pixels (that of each config's test pipeline)")
+    measuring_arguments(parser, 'benchmark_models', rounds=15)
+    run_tool(run, parse_measuring(parser, argv))
+
+
+def run(args: argparse.Namespace, device: torch.device) -> None:
+    """Measure what the arguments name, and print what there is; files are written after every batch."""
+    check_least(args, batch_sizes=1, rounds=1, **(dict(image_size=32) if args.image_size else {}))
+    outside = set(args.backends) & {'onnxruntime', 'openvino'}
+    if outside and (device.type != 'cpu' or args.dtype != 'float32'):
+        raise ValueError(f'--backends {" ".join(sorted(outside))}: run on the CPU and in float32 only')
+    configs = {Path(path.rpartition('::')[2]).stem: load_config(path) for path in args.configs}
+    sizes = {name: tuple(args.image_size or find_test_size(name, cfg)) for name, cfg in configs.items()}
+    args.out.mkdir(parents=True, exist_ok=True)
+    settings = measuring_settings(args, device)
+    report = ModelReport(settings, settings.describe())
+    for name, cfg in configs.items():
+        models = build_models(cfg, args.backends, settings)
+        for batch_size in args.batch_sizes:
+            report.rows += benchmark_config(name, cfg, models, batch_size, sizes[name], args.rounds)
+            written = write_model_report(report, args.out)
+    print(models_table(report.rows))
+    print('written:', *written, sep='\n  ')
