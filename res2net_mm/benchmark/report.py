@@ -1,4 +1,4 @@
-"""What ``tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
+"""What ``tools/analysis_tools/benchmark.py`` makes of its rows: answers, a table, a page and a figure."""
 from __future__ import annotations
 
 import json

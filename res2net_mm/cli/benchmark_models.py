@@ -1,4 +1,4 @@
-"""The command ``tools/benchmark_models.py``: images per second of whole models."""
+"""The command ``tools/analysis_tools/benchmark_models.py``: images per second of whole models."""
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,4 @@
-"""The command ``tools/cam.py``: where classifiers, detectors and segmentors look."""
+"""The command ``tools/visualization/cam.py``: where classifiers, detectors and segmentors look."""
 from __future__ import annotations
 
 import argparse

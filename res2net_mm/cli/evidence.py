@@ -1,4 +1,4 @@
-"""The command ``tools/evidence.py``: Res2Net beside ResNet on two small datasets, with several seeds."""
+"""The command ``tools/misc/evidence.py``: Res2Net beside ResNet on two small datasets, with several seeds."""
 from __future__ import annotations
 
 import argparse
@@ -14,7 +14,7 @@ from .reproduce import INTERRUPTED, terminal_output
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run what is missing, and write the report: the command ``tools/evidence.py``."""
+    """Run what is missing, and write the report: the command ``tools/misc/evidence.py``."""
     args = _parse_arguments(argv)
     try:
         _run(args)

@@ -1,4 +1,4 @@
-"""The command ``tools/receptive_field.py``: what the splits of Res2Net's blocks see."""
+"""The command ``tools/analysis_tools/receptive_field.py``: what the splits of Res2Net's blocks see."""
 from __future__ import annotations
 
 import argparse

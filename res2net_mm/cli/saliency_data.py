@@ -1,4 +1,4 @@
-"""Check folders of saliency sets: the command ``tools/saliency_data.py``."""
+"""Check folders of saliency sets: the command ``tools/misc/saliency_data.py``."""
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,4 @@
-"""The command ``tools/saliency_sheet.py``: saliency maps of models beside the images and their masks."""
+"""The command ``tools/visualization/saliency_sheet.py``: saliency maps of models beside the images and their masks."""
 from __future__ import annotations
 
 import argparse

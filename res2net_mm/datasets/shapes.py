@@ -53,7 +53,7 @@ def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size
 
     A shape is brighter than its background, whose colour changes. Its size is drawn log-uniformly from ``SMALL_SIZES``,
     a factor of 8; every class has as many images. Boxes and outlines are in ``annotations/train.json`` and
-    ``val.json``, in COCO's format, for ``tools/cam.py``.
+    ``val.json``, in COCO's format, for ``tools/visualization/cam.py``.
 
     Args:
         root (str | Path): Where to write.

@@ -1,4 +1,4 @@
-"""tools/saliency_sheet.py: images, masks and maps of two small models."""
+"""tools/visualization/saliency_sheet.py: images, masks and maps of two small models."""
 import cv2
 import numpy as np
 import pytest

@@ -136,9 +136,9 @@ def test_wrong_arguments(shapes, tmp_path, capsys):
     expect_failure(capsys, run_train, [DEMO, '--no-such-option'], 'unrecognized arguments')
 
 
-@pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real photos')
-def test_real_photos(tmp_path):
-    """The main config itself, on real photos at a size for a CPU."""
+@pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real images')
+def test_real_images(tmp_path):
+    """The main config itself, on real images at a size for a CPU."""
     pipeline = 'pipeline.2.scale=(200,160)'
     # In a process of its own: mmengine keeps the visualizer of an earlier run, and its folder.
     result = subprocess.run([

@@ -270,15 +270,15 @@ def test_cifar_data_in_the_original_files(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope='module')
-def photos(tmp_path_factory):
-    """ImageNet in miniature: 1000 empty class folders, of which two have one photo for the test."""
+def tiny_imagenet(tmp_path_factory):
+    """ImageNet in miniature: 1000 empty class folders, of which two have one image for the test."""
     root = tmp_path_factory.mktemp('imagenet')
     rng = np.random.default_rng(0)
     for label in range(1000):
         (root / 'val' / f'n{label:08d}').mkdir(parents=True)
     for label in (3, 997):
-        photo = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (100, 75), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(root / 'val' / f'n{label:08d}' / 'photo.png'), photo)
+        image = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (100, 75), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(root / 'val' / f'n{label:08d}' / 'image.png'), image)
     return root
 
 
@@ -295,7 +295,7 @@ def mmpretrains(state):
     ('imagenet_r2n50_v1b', 'res2net50_v1b_26w4s', 'res2net50d', 'official'),
     ('imagenet_dla60_r2n', None, 'dla60_res2net', 'trained'),
 ])
-def test_public_weights(config, weights, model, layout, photos, tmp_path, monkeypatch):
+def test_public_weights(config, weights, model, layout, tiny_imagenet, tmp_path, monkeypatch):
     """What tools/test.py loads from an offline folder gives timm's logits."""
     timm = pytest.importorskip('timm')
     theirs = randomise(timm.create_model(model)).eval()
@@ -317,7 +317,7 @@ def test_public_weights(config, weights, model, layout, photos, tmp_path, monkey
     seen = {}
     monkeypatch.setattr(Runner, 'test', lambda runner: seen.update(runner=runner))
     config = config_path(f'{config}.py')
-    run_test([str(config), SCHEME + weights if weights else str(path), *arguments(photos, tmp_path)])
+    run_test([str(config), SCHEME + weights if weights else str(path), *arguments(tiny_imagenet, tmp_path)])
     runner = seen['runner']
     [data] = list(runner.test_loop.dataloader)
     samples = runner.model.eval().test_step(data)
@@ -340,13 +340,13 @@ def arguments(root, work_dir, *options):
 R2N50 = str(config_path('imagenet_r2n50_26w4s.py'))
 
 
-def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
+def test_checkpoint_that_does_not_fit(tiny_imagenet, tmp_path, capsys):
     """The error names the checkpoint, the config and what differs; nothing is evaluated."""
     timm = pytest.importorskip('timm')
     state = timm.create_model('res2net50_26w_4s').state_dict()
     path = tmp_path / 'other.pth'
     torch.save(state, path)
-    fast = arguments(photos, tmp_path)
+    fast = arguments(tiny_imagenet, tmp_path)
     other = str(config_path('imagenet_r2n50_14w8s.py'))
     expect_failure(capsys, run_test, [other, str(path), *fast],
                    '(?s)other.pth.*imagenet_r2n50_14w8s.py.*does not fit Res2Net-50 14w8s.*of another shape')
@@ -360,12 +360,12 @@ def test_checkpoint_that_does_not_fit(photos, tmp_path, capsys):
 # Bad data.
 
 
-def test_unreadable_image(photos, tmp_path, capsys):
+def test_unreadable_image(tiny_imagenet, tmp_path, capsys):
     """In the set to evaluate on it stops the run before the first iteration, with its name."""
     root = tmp_path / 'imagenet'
-    for folder in (photos / 'val').iterdir():
+    for folder in (tiny_imagenet / 'val').iterdir():
         (root / 'val' / folder.name).mkdir(parents=True)
-    (root / 'val' / 'n00000003' / 'photo.png').write_bytes(b'\x89PNG, once')
+    (root / 'val' / 'n00000003' / 'image.png').write_bytes(b'\x89PNG, once')
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'any.pth')
     expect_failure(capsys, run_test, [R2N50, str(tmp_path / 'any.pth'), *arguments(root, tmp_path)],
-                   r'n00000003/photo.png is cut off or broken')
+                   r'n00000003/image.png is cut off or broken')

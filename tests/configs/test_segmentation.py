@@ -79,7 +79,7 @@ def test_recipe(path):
     assert cfg.train_cfg.max_iters == 30000 and cfg.auto_scale_lr.base_batch_size == 16
 
 
-def test_overfitting_is_judged_on_its_own_photos():
+def test_overfitting_is_judged_on_its_own_images():
     cfg = load_config(config_path('deeplabv3plus_r2n50.py'))
     train, *tests = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test'))
     for test in tests:
@@ -91,7 +91,7 @@ def test_overfitting_is_judged_on_its_own_photos():
 
 @pytest.fixture(scope='module')
 def voc(tmp_path_factory):
-    """Two photos in train.txt, three in aug.txt, two in val.txt; all 75 pixels wide and of odd heights."""
+    """Two images in train.txt, three in aug.txt, two in val.txt; all 75 pixels wide and of odd heights."""
     root = tmp_path_factory.mktemp('voc')
     rng = np.random.default_rng(0)
     for split, folder, count in (('train', '', 2), ('aug', 'Aug', 3), ('val', '', 2)):
@@ -111,7 +111,7 @@ def voc(tmp_path_factory):
 
 
 def test_data(voc):
-    """Training on train.txt and aug.txt, padded to the crop with the mean and with 255; test on whole photos."""
+    """Training on train.txt and aug.txt, padded to the crop with the mean and with 255; test on whole images."""
     cfg = load_config(LEAVES[0])
     for dataset in (*cfg.train_dataloader.dataset.datasets, cfg.test_dataloader.dataset):
         dataset.data_root = str(voc)
@@ -158,8 +158,8 @@ def test_learns_and_predicts_at_any_size(name):
         assert result.pred_sem_seg.shape == size and result.seg_logits.shape == size
 
 
-def test_padding_of_a_test_photo_is_the_mean():
-    """A photo padded by the data preprocessor is judged like one that had a border of the mean colour."""
+def test_padding_of_a_test_image_is_the_mean():
+    """An image padded by the data preprocessor is judged like one that had a border of the mean colour."""
     cfg = small(LEAVES[0], (65, 65))
     model = randomise(MODELS.build(cfg.model)).eval()
     inputs = torch.randint(256, (3, 40, 50), dtype=torch.uint8)

@@ -84,7 +84,7 @@ def test_data_only(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_one_run_for_real(tmp_path, monkeypatch):
-    """Train and test a config on a few images, as tools/evidence.py has it done; then the report without training."""
+    """Train and test a config on a few images, as tools/misc/evidence.py does; then the report alone."""
     pytest.importorskip('mmpretrain')
     monkeypatch.setitem(evidence.DATASETS, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
     monkeypatch.setitem(evidence.DATASETS, 'sizes', lambda root: evidence.write_sizes(root, 8, 4))

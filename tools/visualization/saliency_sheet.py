@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw photo, truth and the maps of two models.
+"""Draw images, their masks and the saliency maps of several models.
 
     tools/visualization/saliency_sheet.py CONFIG CHECKPOINT --compare CONFIG CHECKPOINT
 """
