@@ -1,4 +1,4 @@
-"""The command ``tools/analysis_tools/benchmark.py``: parameters, multiply-adds, times and memory of models, side by side."""
+"""The command ``tools/analysis_tools/benchmark.py``: costs, times and memory of models, side by side."""
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,4 @@
-"""The command ``tools/analysis_tools/cost_curves.py``: how running time grows with the scales, the batch and the image."""
+"""The command ``tools/analysis_tools/cost_curves.py``: how time grows with scales, batch and image."""
 from __future__ import annotations
 
 import argparse
