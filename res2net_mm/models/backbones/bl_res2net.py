@@ -25,11 +25,11 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage 
 RULES = dict(
     depth=OneOf(*STAGE_BLOCKS),
     scales=Integer(1),
-    alpha=Integer(1, where=lambda alpha, given: 64 % alpha == 0, what='a divisor of 64'),
+    alpha=Integer(1, where=lambda alpha, arguments: 64 % alpha == 0, what='a divisor of 64'),
     base_width=Integer(
-        1, where=lambda width, given: width >= given['alpha'],
-        what=lambda given: f'at least {given["alpha"]}, or splits of the first little branch '
-        f'({64 // given["alpha"]} planes) have no channels'),
+        1, where=lambda width, arguments: width >= arguments['alpha'],
+        what=lambda arguments: f'at least {arguments["alpha"]}, or splits of the first little branch '
+        f'({64 // arguments["alpha"]} planes) have no channels'),
     beta=Integer(1),
     in_channels=Integer(1),
     out_indices=Integers(Integer(0, 3), distinct=True),

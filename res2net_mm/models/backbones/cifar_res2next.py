@@ -19,7 +19,7 @@ from .base import Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
-    depth=Integer(11, where=lambda depth, given: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
+    depth=Integer(11, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
     scales=Integer(1),
     base_width=Integer(1),
     groups=Integer(1),

@@ -5,7 +5,7 @@ A model lists one rule for every argument of its ``__init__``. Read from top to 
     RULES = dict(
         depth=OneOf(50, 101),
         num_stages=Integer(1, 4),
-        strides=Integers(1, length=lambda given: given['num_stages']),
+        strides=Integers(Integer(1), length=lambda arguments: arguments['num_stages']),
         norm_cfg=LayerConfig(),
     )
 
@@ -31,8 +31,8 @@ from mmengine.registry import MODELS, WEIGHT_INITIALIZERS, Registry
 
 from ..names import ARCHITECTURES, resolve
 
-Given = Dict[str, Any]  # all arguments of a call by name
-Limit = Union[int, Callable[[Given], int]]
+Arguments = Dict[str, Any]  # all arguments of a call by name
+Limit = Union[int, Callable[[Arguments], int]]
 Init = TypeVar('Init', bound=Callable[..., None])
 
 
@@ -67,10 +67,10 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
             except TypeError as error:
                 raise TypeError(f'{model}: {error}') from None
             bound.apply_defaults()
-            given = bound.arguments
+            arguments = bound.arguments
             try:
                 for name, rule in rules.items():
-                    given[name] = rule.check(name, given[name], given)
+                    arguments[name] = rule.check(name, arguments[name], arguments)
                 init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
                 raise ValueError(f'{model}: {error}') from error
@@ -82,7 +82,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
 @contextmanager
 def naming_argument(name: str, cfg: object) -> Iterator[None]:
-    """Name the argument whose config a layer is built from, should the layer refuse it."""
+    """If a layer cannot be built, raise an error with the name of the argument that has its config."""
     try:
         yield
     except Exception as error:  # layers of any library are built here, and refuse in any way
@@ -90,15 +90,15 @@ def naming_argument(name: str, cfg: object) -> Iterator[None]:
 
 
 class Rule:
-    """What an argument may be."""
+    """A rule for one argument."""
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value to use.
 
         Args:
             name (str): The argument; of an element of a sequence with its index, 'strides[2]'.
             value (Any): Its value.
-            given (dict): All arguments of the call by name; those with a rule further up are checked.
+            arguments (dict): All arguments of the call by name; those with a rule further up are checked.
 
         Raises:
             ArgumentError: If the value is not allowed.
@@ -121,19 +121,19 @@ class Integer(Rule):
     low: Limit
     high: Limit | None = None
     words: tuple[str, ...] = ()
-    where: Callable[[int, Given], bool] | None = None
-    what: str | Callable[[Given], str] = ''
+    where: Callable[[int, Arguments], bool] | None = None
+    what: str | Callable[[Arguments], str] = ''
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if type(value) is str and value in self.words:
             return value
-        low, high = _limit(self.low, given), _limit(self.high, given)
+        low, high = _limit(self.low, arguments), _limit(self.high, arguments)
         if type(value) is not int or value < low or (high is not None and value > high):
             allowed = f'an integer of at least {low}' if high is None else f'an integer from {low} to {high}'
             refuse(name, value, ' or '.join([allowed, *map(repr, self.words)]))
-        if self.where and not self.where(value, given):
-            refuse(name, value, self.what(given) if callable(self.what) else self.what)
+        if self.where and not self.where(value, arguments):
+            refuse(name, value, self.what(arguments) if callable(self.what) else self.what)
         return value
 
 
@@ -153,16 +153,16 @@ class Integers(Rule):
     at_least: int = 1
     distinct: bool = False
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        length = _limit(self.length, given)
+        length = _limit(self.length, arguments)
         number = f'{NUMBERS[self.at_least]} or more' if length is None else str(length)
         wrong_length = isinstance(value, (tuple, list)) and (
             len(value) < self.at_least if length is None else len(value) != length)
         if not isinstance(value, (tuple, list)) or wrong_length:
             refuse(name, value, f'a sequence of {number} integers')
         for i, element in enumerate(value):
-            self.element.check(f'{name}[{i}]', element, given)
+            self.element.check(f'{name}[{i}]', element, arguments)
         if self.distinct and len(set(value)) < len(value):
             refuse(name, value, 'a sequence in which none occurs twice')
         return value
@@ -175,7 +175,7 @@ class Number(Rule):
     low: float
     high: float
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             refuse(name, value, f'a number from {self.low} to {self.high}')
@@ -188,7 +188,7 @@ class OneOf(Rule):
     def __init__(self, *choices: str | int | bool) -> None:
         self.choices = choices
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if not any(type(value) is type(choice) and value == choice for choice in self.choices):
             refuse(name, value, 'one of ' + ', '.join(map(repr, self.choices)))
@@ -210,11 +210,11 @@ class Flags(Rule):
         length (int | Callable): How many stages there are; a function may return None, for any number.
     """
 
-    length: int | Callable[[Given], int | None]
+    length: int | Callable[[Arguments], int | None]
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        length = _limit(self.length, given)
+        length = _limit(self.length, arguments)
         if not isinstance(value, (tuple, list)) or not all(type(flag) is bool for flag in value) or (
                 length is not None and len(value) != length):
             refuse(name, value, f'{"a sequence" if length is None else length} of True and False, one for each stage')
@@ -227,9 +227,9 @@ class OrNone(Rule):
 
     rule: Rule
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        return None if value is None else self.rule.check(name, value, given)
+        return None if value is None else self.rule.check(name, value, arguments)
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,9 @@ class OrSameAs(Rule):
     other: str
     rule: Rule
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value, or that of the other argument."""
-        return self.rule.check(name, given[self.other] if value is None else value, given)
+        return self.rule.check(name, arguments[self.other] if value is None else value, arguments)
 
 
 @dataclass(frozen=True)
@@ -250,9 +250,9 @@ class OrAsArch(Rule):
 
     rule: Rule
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value, or that of the architecture."""
-        return self.rule.check(name, resolve(given['arch']).arguments[name] if value is None else value, given)
+        return self.rule.check(name, resolve(arguments['arch']).arguments[name] if value is None else value, arguments)
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class ArchitectureName(Rule):
 
     type: str
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         try:
             fits = isinstance(value, str) and resolve(value).type == self.type
@@ -287,7 +287,7 @@ class LayerConfig(Rule):
 
     example: str = "dict(type='BN')"
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if not isinstance(value, dict) or not isinstance(value.get('type'), (str, type)):
             refuse(name, value, f"a dict with a 'type', such as {self.example}")
@@ -308,17 +308,18 @@ class Plugins(Rule):
     positions: tuple[str, ...]
     num_stages: str = 'num_stages'
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if not isinstance(value, (tuple, list)):
             refuse(name, value, "a sequence of dicts with 'cfg' and 'position'")
-        stages = given[self.num_stages]
+        stages = arguments[self.num_stages]
         for i, plugin in enumerate(value):
             if not isinstance(plugin, dict) or not {'cfg', 'position', 'stages', 'postfix'}.issuperset(plugin):
                 refuse(f'{name}[{i}]', plugin, "a dict with 'cfg', 'position' and, if need be, 'stages' and 'postfix'")
-            LayerConfig("dict(type='ContextBlock', ratio=1 / 16)").check(f'{name}[{i}].cfg', plugin.get('cfg'), given)
-            OneOf(*self.positions).check(f'{name}[{i}].position', plugin.get('position'), given)
-            Flags(stages).check(f'{name}[{i}].stages', plugin.get('stages', (True, ) * stages), given)
+            layer = LayerConfig("dict(type='ContextBlock', ratio=1 / 16)")
+            layer.check(f'{name}[{i}].cfg', plugin.get('cfg'), arguments)
+            OneOf(*self.positions).check(f'{name}[{i}].position', plugin.get('position'), arguments)
+            Flags(stages).check(f'{name}[{i}].stages', plugin.get('stages', (True, ) * stages), arguments)
             if type(plugin.get('postfix', '')) not in (str, int):
                 refuse(f'{name}[{i}].postfix', plugin['postfix'], 'a string or an integer')
         return value
@@ -327,7 +328,7 @@ class Plugins(Rule):
 class InitConfig(Rule):
     """mmengine's initialisation: None, a dict with the type of a registered initialiser, or a list of such dicts."""
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if value is None:
             return value
@@ -349,8 +350,8 @@ class InitConfig(Rule):
 NUMBERS = {1: 'one', 5: 'five'}
 
 
-def _limit(limit: Any, given: Given) -> Any:
-    return limit(given) if callable(limit) else limit
+def _limit(limit: Any, arguments: Arguments) -> Any:
+    return limit(arguments) if callable(limit) else limit
 
 
 def _is_registered(layer: str) -> bool:
