@@ -125,7 +125,7 @@ def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
             "Res2Net(depth=26, base_channels=8, dcn=dict(type='DCNv2'), stage_with_dcn=(True, ) * 4)")
     subprocess.run([sys.executable, '-c', code], check=True)
     monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
-    monkeypatch.setattr('res2net_mm.models.layers.arguments._has', lambda registry, name: False)
+    monkeypatch.setattr('res2net_mm.models.layers.config_rules._has', lambda registry, name: False)
     with pytest.raises(ValueError, match='dcn=.*mmcv.ops, .*cannot be imported: install mmcv with'):
         Res2Net(dcn=dict(type='DCNv2'))
 

@@ -8,24 +8,10 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import (
-    ArchitectureName,
-    Arguments,
-    Flag,
-    Flags,
-    InitConfig,
-    Integer,
-    Integers,
-    LayerConfig,
-    OneOf,
-    OrAsArch,
-    OrNone,
-    OrSameAs,
-    Plugins,
-    checked,
-)
+from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
+from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig, OrAsArch, Plugins
 from .base import Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, logsigmoid
 
 from ...registry import MODELS
-from ..layers.arguments import Arguments, InitConfig, Integer, Integers, Number, OneOf, checked
+from ..layers.arguments import Arguments, Integer, Integers, Number, OneOf, checked
+from ..layers.config_rules import InitConfig
 
 IGNORED = 255  # the label of padding
 
