@@ -84,7 +84,7 @@ def as_list(init_cfg: dict | list[dict] | None) -> list[dict]:
 
 def is_pretrained(cfg: dict) -> bool:
     """Whether an initialisation loads a checkpoint."""
-    return cfg['type'] in ('Pretrained', 'PretrainedInit', PretrainedInit)
+    return cfg['type'] in ('Pretrained', PretrainedInit)
 
 
 def _read_by_us(cfg: dict) -> dict:

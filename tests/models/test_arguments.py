@@ -2,6 +2,8 @@
 import inspect
 import random
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -73,9 +75,61 @@ def test_random_arguments_build_or_are_named(seed):
             built += 1
         except ValueError as error:
             named = re.match(r'(\w+): (\w+)(\[\d+\])?(\.\w+)?=.* must be ', str(error), re.DOTALL)
-            if not named or named[1] not in (model.__name__, 'Res2Net') or named[2] not in arguments:
+            if not named or named[1] not in (model.__name__, 'Res2Net') or named[2] not in inspect.signature(
+                    model).parameters:
                 problems.append(f'{model.__name__}({arguments}): {error!r}')
         except Exception as error:
             problems.append(f'{model.__name__}({arguments}): {error!r}')
     assert not problems, f'{len(problems)} of 250:\n' + '\n'.join(problems[:20])
     assert 50 < built < 200
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_every_argument_has_a_rule(model):
+    """And the signature that users and mmengine see is that of the model."""
+    parameters = inspect.signature(model).parameters
+    assert set(sys.modules[model.__module__].RULES) == set(parameters)
+    assert all(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(norm_cfg=dict(type='BNN')), r"norm_cfg={'type': 'BNN'} must be .* registered; near are 'BN'"),
+    (dict(norm_cfg=dict(type='BN', epsilon=1)), r"norm_cfg={.*'epsilon': 1} must be what its layer takes: TypeError"),
+    (dict(norm_cfg=dict(type='GN', num_groups=5)), r'norm_cfg=.*must be what its layer takes: .*divisible'),
+    (dict(norm_cfg='BN'), r"norm_cfg='BN' must be a dict with a 'type', such as dict\(type='BN'\)"),
+    (dict(conv_cfg={}), r"conv_cfg={} must be a dict with a 'type', such as dict\(type='Conv2d'\)"),
+    (dict(conv_cfg=dict(type='Conv9')), r"conv_cfg={'type': 'Conv9'} must be .* registered; near are 'Conv"),
+    (dict(dcn=dict(type='DCNv3')), r"dcn={'type': 'DCNv3'} must be .*'DCNv2'"),
+    (dict(dcn=dict(type='DCNv2', deform_groups=0), stage_with_dcn=(True, ) * 4), 'dcn={.*must be what its layer'),
+    (dict(plugins=None), 'plugins=None must be a sequence of dicts'),
+    (dict(plugins=['x']), r"plugins\[0\]='x' must be a dict with 'cfg', 'position'"),
+    (dict(plugins=[dict(cfg=dict(type='ContextBlock'), postion='after_conv1')]), r"plugins\[0\]={.*'postion'.*must be"),
+    (dict(plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv1')]), 'plugins={.*must be what its layer'),
+    (dict(out_indices=(1, 1)), r'out_indices=\(1, 1\) must be a sequence in which none occurs twice'),
+    (dict(style=['pytorch']), r"style=\['pytorch'\] must be one of 'pytorch', 'caffe'"),
+    (dict(scales=np.int64(4)), r'scales=.*4.* must be an integer of at least 1'),
+    (dict(init_cfg='res2net50.pth'), "init_cfg='res2net50.pth' must be a dict with the 'type' of an initialiser"),
+    (dict(init_cfg=dict(type='Pretrained')), "init_cfg=.* must be a dict with a 'checkpoint'"),
+    (dict(arch='se_res2net50_26w4s', depth=26, base_channels=3), 'se_reduction=16 must be an integer from 0 to 12'),
+    (dict(arch='res2net50d', depth=26, base_channels=1, base_width=64), 'stem_channels=1 must be .* at least 2'),
+])
+def test_messages(arguments, message):
+    with torch.device('meta'), pytest.raises(ValueError, match=f'^Res2Net: {message}'):
+        Res2Net(**arguments)
+
+
+def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
+    """DCNv2 registers itself when mmcv.ops is imported, which nobody has done in a new process."""
+    pytest.importorskip('mmcv.ops')
+    code = ("import sys; from res2net_mm import Res2Net; assert 'mmcv.ops' not in sys.modules; "
+            "Res2Net(depth=26, base_channels=8, dcn=dict(type='DCNv2'), stage_with_dcn=(True, ) * 4)")
+    subprocess.run([sys.executable, '-c', code], check=True)
+    monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
+    monkeypatch.setattr('res2net_mm.models.layers.config_rules._has', lambda registry, name: False)
+    with pytest.raises(ValueError, match='dcn=.*mmcv.ops, .*cannot be imported: install mmcv with'):
+        Res2Net(dcn=dict(type='DCNv2'))
+
+
+def test_unknown_arguments_are_a_type_error():
+    with pytest.raises(TypeError, match="Res2Net: got an unexpected keyword argument 'scale'"):
+        Res2Net(scale=4)

@@ -70,7 +70,7 @@ def test_one_row_is_all_that_a_variant_needs(tmp_path, monkeypatch):
         replace(resolve('res2net50_26w4s').weights[0], urls=('https://x.org/a/b/tiny.pth', )), ),
         arguments=dict(names.RES2NET_ARGUMENTS, depth=26, scales=3, base_width=8))
     rows = (*ARCHITECTURES, row)
-    for module in ('names', 'pretrained', 'layers.arguments'):
+    for module in ('names', 'pretrained', 'layers.config_rules'):
         monkeypatch.setattr(f'res2net_mm.models.{module}.ARCHITECTURES', rows)
     monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
     with torch.device('meta'):

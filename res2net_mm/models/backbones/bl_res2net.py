@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, OrNone, checked
+from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
+from ..layers.config_rules import InitConfig, LayerConfig
 from .base import Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
@@ -25,11 +26,11 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage 
 RULES = dict(
     depth=OneOf(*STAGE_BLOCKS),
     scales=Integer(1),
-    alpha=Integer(1, where=lambda alpha, given: 64 % alpha == 0, what='a divisor of 64'),
+    alpha=Integer(1, where=lambda alpha, arguments: 64 % alpha == 0, what='a divisor of 64'),
     base_width=Integer(
-        1, where=lambda width, given: width >= given['alpha'],
-        what=lambda given: f'at least {given["alpha"]}, or splits of the first little branch '
-        f'({64 // given["alpha"]} planes) have no channels'),
+        1, where=lambda width, arguments: width >= arguments['alpha'],
+        what=lambda arguments: f'at least {arguments["alpha"]}, or splits of the first little branch '
+        f'({64 // arguments["alpha"]} planes) have no channels'),
     beta=Integer(1),
     in_channels=Integer(1),
     out_indices=Integers(Integer(0, 3), distinct=True),

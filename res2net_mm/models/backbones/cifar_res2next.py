@@ -12,14 +12,15 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, checked
+from ..layers.arguments import Flag, Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
+from ..layers.config_rules import InitConfig, LayerConfig
 from .base import Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
-    depth=Integer(11, where=lambda depth, given: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
+    depth=Integer(11, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
     scales=Integer(1),
     base_width=Integer(1),
     groups=Integer(1),

@@ -8,24 +8,10 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import (
-    ArchitectureName,
-    Flag,
-    Flags,
-    Given,
-    InitConfig,
-    Integer,
-    Integers,
-    LayerConfig,
-    OneOf,
-    OrAsArch,
-    OrNone,
-    OrSameAs,
-    Plugins,
-    checked,
-)
+from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
+from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig, OrAsArch, Plugins
 from .base import Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
@@ -37,9 +23,9 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
 }
 
 
-def num_stages(given: Given) -> int:
+def num_stages(arguments: Arguments) -> int:
     """The number of stages, for rules that depend on it."""
-    return given['num_stages']
+    return arguments['num_stages']
 
 
 RULES = dict(
@@ -48,26 +34,26 @@ RULES = dict(
     scales=OrAsArch(Integer(1)),
     base_channels=Integer(1),
     base_width=OrAsArch(Integer(
-        1, where=lambda width, given: width * given['base_channels'] >= 64,
-        what=lambda given: f'at least {-(-64 // given["base_channels"])}, or splits of the first stage '
-        f'({given["base_channels"]} planes) have no channels')),
+        1, where=lambda width, arguments: width * arguments['base_channels'] >= 64,
+        what=lambda arguments: f'at least {-(-64 // arguments["base_channels"])}, or splits of the first stage '
+        f'({arguments["base_channels"]} planes) have no channels')),
     groups=OrAsArch(Integer(1)),
     in_channels=Integer(1),
     deep_stem=OrAsArch(Flag()),
-    stem_channels=OrSameAs('base_channels', Integer(lambda given: 2 if given['deep_stem'] else 1)),
+    stem_channels=OrSameAs('base_channels', Integer(lambda arguments: 2 if arguments['deep_stem'] else 1)),
     num_stages=Integer(1, 4),
     strides=Integers(Integer(1), length=num_stages),
     dilations=Integers(Integer(1), length=num_stages),
-    out_indices=Integers(Integer(0, lambda given: given['num_stages'] - 1, words=('stem', )), distinct=True),
+    out_indices=Integers(Integer(0, lambda arguments: arguments['num_stages'] - 1, words=('stem', )), distinct=True),
     style=OneOf('pytorch', 'caffe'),
     avg_down=OrAsArch(Flag()),
-    se_reduction=OrAsArch(Integer(0, lambda given: 4 * given['base_channels'])),
+    se_reduction=OrAsArch(Integer(0, lambda arguments: 4 * arguments['base_channels'])),
     stage_pool=OneOf('always', 'strided'),
     contract_dilation=Flag(),
     multi_grid=OrNone(Integers(
-        Integer(1), length=lambda given: STAGE_BLOCKS[given['depth']][given['num_stages'] - 1])),
+        Integer(1), length=lambda arguments: STAGE_BLOCKS[arguments['depth']][arguments['num_stages'] - 1])),
     dcn=OrNone(LayerConfig("dict(type='DCNv2', deform_groups=1)")),
-    stage_with_dcn=Flags(lambda given: given['num_stages'] if given['dcn'] else None),
+    stage_with_dcn=Flags(lambda arguments: arguments['num_stages'] if arguments['dcn'] else None),
     plugins=Plugins(PLUGIN_POSITIONS),
     frozen_stages=Integer(-1, num_stages),
     conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),

@@ -13,21 +13,22 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, logsigmoid
 
 from ...registry import MODELS
-from ..layers.arguments import Given, InitConfig, Integer, Integers, Number, OneOf, checked
+from ..layers.arguments import Arguments, Integer, Integers, Number, OneOf, checked
+from ..layers.config_rules import InitConfig
 
 IGNORED = 255  # the label of padding
 
 
-def count_sides(given: Given) -> int:
+def count_sides(arguments: Arguments) -> int:
     """Count the sides of a head: one for each feature map."""
-    return len(given['in_channels'])
+    return len(arguments['in_channels'])
 
 
 RULES = dict(
     in_channels=Integers(Integer(1), at_least=5),
     channels=Integers(Integer(1), length=count_sides),
-    kernel_sizes=Integers(Integer(1, where=lambda size, given: size % 2 == 1, what='odd'), length=count_sides),
-    averaged=Integers(Integer(0, lambda given: count_sides(given) - 1, words=('fused', ))),
+    kernel_sizes=Integers(Integer(1, where=lambda size, arguments: size % 2 == 1, what='odd'), length=count_sides),
+    averaged=Integers(Integer(0, lambda arguments: count_sides(arguments) - 1, words=('fused', ))),
     reduction=OneOf('sum', 'mean'),
     threshold=Number(0, 1),
     init_cfg=InitConfig(),

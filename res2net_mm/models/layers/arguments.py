@@ -5,7 +5,7 @@ A model lists one rule for every argument of its ``__init__``. Read from top to 
     RULES = dict(
         depth=OneOf(50, 101),
         num_stages=Integer(1, 4),
-        strides=Integers(1, length=lambda given: given['num_stages']),
+        strides=Integers(Integer(1), length=lambda arguments: arguments['num_stages']),
         norm_cfg=LayerConfig(),
     )
 
@@ -23,16 +23,10 @@ import functools
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, NoReturn, TypeVar, Union
 
-from mmengine.registry import MODELS, WEIGHT_INITIALIZERS, Registry
-
-from ..names import ARCHITECTURES, resolve
-
-Given = Dict[str, Any]  # all arguments of a call by name
-Limit = Union[int, Callable[[Given], int]]
+Arguments = Dict[str, Any]  # all arguments of a call by name
+Limit = Union[int, Callable[[Arguments], int]]
 Init = TypeVar('Init', bound=Callable[..., None])
 
 
@@ -67,10 +61,10 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
             except TypeError as error:
                 raise TypeError(f'{model}: {error}') from None
             bound.apply_defaults()
-            given = bound.arguments
+            arguments = bound.arguments
             try:
                 for name, rule in rules.items():
-                    given[name] = rule.check(name, given[name], given)
+                    arguments[name] = rule.check(name, arguments[name], arguments)
                 init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
                 raise ValueError(f'{model}: {error}') from error
@@ -82,7 +76,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
 @contextmanager
 def naming_argument(name: str, cfg: object) -> Iterator[None]:
-    """Name the argument whose config a layer is built from, should the layer refuse it."""
+    """If a layer cannot be built, raise an error with the name of the argument that has its config."""
     try:
         yield
     except Exception as error:  # layers of any library are built here, and refuse in any way
@@ -90,15 +84,15 @@ def naming_argument(name: str, cfg: object) -> Iterator[None]:
 
 
 class Rule:
-    """What an argument may be."""
+    """A rule for one argument."""
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value to use.
 
         Args:
             name (str): The argument; of an element of a sequence with its index, 'strides[2]'.
             value (Any): Its value.
-            given (dict): All arguments of the call by name; those with a rule further up are checked.
+            arguments (dict): All arguments of the call by name; those with a rule further up are checked.
 
         Raises:
             ArgumentError: If the value is not allowed.
@@ -121,19 +115,19 @@ class Integer(Rule):
     low: Limit
     high: Limit | None = None
     words: tuple[str, ...] = ()
-    where: Callable[[int, Given], bool] | None = None
-    what: str | Callable[[Given], str] = ''
+    where: Callable[[int, Arguments], bool] | None = None
+    what: str | Callable[[Arguments], str] = ''
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if type(value) is str and value in self.words:
             return value
-        low, high = _limit(self.low, given), _limit(self.high, given)
+        low, high = resolve_limit(self.low, arguments), resolve_limit(self.high, arguments)
         if type(value) is not int or value < low or (high is not None and value > high):
             allowed = f'an integer of at least {low}' if high is None else f'an integer from {low} to {high}'
             refuse(name, value, ' or '.join([allowed, *map(repr, self.words)]))
-        if self.where and not self.where(value, given):
-            refuse(name, value, self.what(given) if callable(self.what) else self.what)
+        if self.where and not self.where(value, arguments):
+            refuse(name, value, self.what(arguments) if callable(self.what) else self.what)
         return value
 
 
@@ -153,16 +147,16 @@ class Integers(Rule):
     at_least: int = 1
     distinct: bool = False
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        length = _limit(self.length, given)
+        length = resolve_limit(self.length, arguments)
         number = f'{NUMBERS[self.at_least]} or more' if length is None else str(length)
         wrong_length = isinstance(value, (tuple, list)) and (
             len(value) < self.at_least if length is None else len(value) != length)
         if not isinstance(value, (tuple, list)) or wrong_length:
             refuse(name, value, f'a sequence of {number} integers')
         for i, element in enumerate(value):
-            self.element.check(f'{name}[{i}]', element, given)
+            self.element.check(f'{name}[{i}]', element, arguments)
         if self.distinct and len(set(value)) < len(value):
             refuse(name, value, 'a sequence in which none occurs twice')
         return value
@@ -175,7 +169,7 @@ class Number(Rule):
     low: float
     high: float
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             refuse(name, value, f'a number from {self.low} to {self.high}')
@@ -188,7 +182,7 @@ class OneOf(Rule):
     def __init__(self, *choices: str | int | bool) -> None:
         self.choices = choices
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
         if not any(type(value) is type(choice) and value == choice for choice in self.choices):
             refuse(name, value, 'one of ' + ', '.join(map(repr, self.choices)))
@@ -210,11 +204,11 @@ class Flags(Rule):
         length (int | Callable): How many stages there are; a function may return None, for any number.
     """
 
-    length: int | Callable[[Given], int | None]
+    length: int | Callable[[Arguments], int | None]
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        length = _limit(self.length, given)
+        length = resolve_limit(self.length, arguments)
         if not isinstance(value, (tuple, list)) or not all(type(flag) is bool for flag in value) or (
                 length is not None and len(value) != length):
             refuse(name, value, f'{"a sequence" if length is None else length} of True and False, one for each stage')
@@ -227,9 +221,9 @@ class OrNone(Rule):
 
     rule: Rule
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        return None if value is None else self.rule.check(name, value, given)
+        return None if value is None else self.rule.check(name, value, arguments)
 
 
 @dataclass(frozen=True)
@@ -239,151 +233,14 @@ class OrSameAs(Rule):
     other: str
     rule: Rule
 
-    def check(self, name: str, value: Any, given: Given) -> Any:
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value, or that of the other argument."""
-        return self.rule.check(name, given[self.other] if value is None else value, given)
-
-
-@dataclass(frozen=True)
-class OrAsArch(Rule):
-    """What another rule says; None stands for what the architecture ``arch`` has."""
-
-    rule: Rule
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value, or that of the architecture."""
-        return self.rule.check(name, resolve(given['arch']).arguments[name] if value is None else value, given)
-
-
-@dataclass(frozen=True)
-class ArchitectureName(Rule):
-    """A name or alias of an architecture of a backbone, see ``models/names.py``.
-
-    Args:
-        type (str): The registered backbone.
-    """
-
-    type: str
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        try:
-            fits = isinstance(value, str) and resolve(value).type == self.type
-        except ValueError:
-            fits = False
-        if not fits:
-            names = ', '.join(repr(row.name) for row in ARCHITECTURES if row.type == self.type)
-            refuse(name, value, f'one of {names}, or an alias of one')
-        return value
-
-
-@dataclass(frozen=True)
-class LayerConfig(Rule):
-    """mmcv's config of a layer, with the type of a registered one; whether the layer takes the rest, building shows.
-
-    Args:
-        example (str): One that messages show. Defaults to "dict(type='BN')".
-    """
-
-    example: str = "dict(type='BN')"
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if not isinstance(value, dict) or not isinstance(value.get('type'), (str, type)):
-            refuse(name, value, f"a dict with a 'type', such as {self.example}")
-        if isinstance(value['type'], str) and not _is_registered(value['type']):
-            refuse(name, value, f"a dict with a 'type' that is registered{_why_not(value['type'])}")
-        return value
-
-
-@dataclass(frozen=True)
-class Plugins(Rule):
-    """Layers to insert: dicts of ``cfg`` and ``position``, and if need be ``stages`` and ``postfix``.
-
-    Args:
-        positions (tuple[str]): The positions that there are.
-        num_stages (str): The argument that says how many stages there are.
-    """
-
-    positions: tuple[str, ...]
-    num_stages: str = 'num_stages'
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if not isinstance(value, (tuple, list)):
-            refuse(name, value, "a sequence of dicts with 'cfg' and 'position'")
-        stages = given[self.num_stages]
-        for i, plugin in enumerate(value):
-            if not isinstance(plugin, dict) or not {'cfg', 'position', 'stages', 'postfix'}.issuperset(plugin):
-                refuse(f'{name}[{i}]', plugin, "a dict with 'cfg', 'position' and, if need be, 'stages' and 'postfix'")
-            LayerConfig("dict(type='ContextBlock', ratio=1 / 16)").check(f'{name}[{i}].cfg', plugin.get('cfg'), given)
-            OneOf(*self.positions).check(f'{name}[{i}].position', plugin.get('position'), given)
-            Flags(stages).check(f'{name}[{i}].stages', plugin.get('stages', (True, ) * stages), given)
-            if type(plugin.get('postfix', '')) not in (str, int):
-                refuse(f'{name}[{i}].postfix', plugin['postfix'], 'a string or an integer')
-        return value
-
-
-class InitConfig(Rule):
-    """mmengine's initialisation: None, a dict with the type of a registered initialiser, or a list of such dicts."""
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if value is None:
-            return value
-        cfgs = value if isinstance(value, list) else [value]
-        if not cfgs:
-            refuse(name, value, 'None, a dict, or a list of dicts')
-        for i, cfg in enumerate(cfgs):
-            place = f'{name}[{i}]' if isinstance(value, list) else name
-            kind = cfg.get('type') if isinstance(cfg, dict) else None
-            if not isinstance(kind, (str, type)) or (
-                    isinstance(kind, str) and not _has(WEIGHT_INITIALIZERS, kind)):
-                refuse(place, cfg, "a dict with the 'type' of an initialiser, such as dict(type='Pretrained', "
-                       'checkpoint=...)')
-            if kind == 'Pretrained' and not isinstance(cfg.get('checkpoint'), (str, Path)):
-                refuse(place, cfg, "a dict with a 'checkpoint', the path, address or name of one")
-        return value
+        return self.rule.check(name, arguments[self.other] if value is None else value, arguments)
 
 
 NUMBERS = {1: 'one', 5: 'five'}
 
 
-def _limit(limit: Any, given: Given) -> Any:
-    return limit(given) if callable(limit) else limit
-
-
-def _is_registered(layer: str) -> bool:
-    """Whether mmcv finds a layer, if need be among its compiled operators, which register themselves at import."""
-    with MODELS.switch_scope_and_registry(None) as registry:  # as mmcv looks for it
-        if _has(registry, layer):
-            return True
-        try:
-            import mmcv.ops  # noqa: F401  (DCN, DCNv2, ...)
-        except ImportError:
-            return False
-        return _has(registry, layer)
-
-
-def _has(registry: Registry, name: str) -> bool:
-    try:
-        return registry.get(name) is not None
-    except Exception:  # for a name with dots mmengine imports modules, in which anything may go wrong
-        return False
-
-
-def _why_not(layer: str) -> str:
-    with MODELS.switch_scope_and_registry(None) as registry:
-        names: list[str] = []
-        up: Registry | None = registry
-        while up is not None:
-            names += up.module_dict
-            up = up.parent
-    near = get_close_matches(layer, names, n=3)
-    try:
-        import mmcv.ops  # noqa: F401
-        operators = ''
-    except ImportError as error:
-        operators = ('; mmcv.ops, where DCN and DCNv2 are, cannot be imported: install mmcv with its operators, not '
-                     f'mmcv-lite ({error})')
-    return (f'; near are {", ".join(map(repr, near))}' if near else '') + operators
+def resolve_limit(limit: Any, arguments: Arguments) -> Any:
+    """The value of a limit, which may be a function of all arguments."""
+    return limit(arguments) if callable(limit) else limit
