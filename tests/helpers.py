@@ -36,7 +36,6 @@ def config_path(name):
     return path
 
 
-
 # 1. Models.
 
 SMALL = dict(type='res2net_mm.Res2Net', depth=26, base_channels=16)

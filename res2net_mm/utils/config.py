@@ -17,9 +17,10 @@ from mmengine.config import Config
 def load_config(path: str | Path) -> Config:
     """Read a config file.
 
-    Our own configs name no ``package::`` of ours, and ``mmengine.Config.fromfile`` reads them to the same result. In a
-    config of yours, ``_base_ = 'res2net_mm::...'`` is for this function, and so for all of our tools: mmengine's own
-    reader knows OpenMMLab's packages alone, and wants the path of the file there.
+    ``mmengine.Config.fromfile`` reads our own configs with the same result. A config of yours may name one of ours, as
+    in ``_base_ = 'res2net_mm::faster_rcnn_r2n50_coco.py'``: this function and all of our tools read that. mmengine's
+    own reader refuses it, for it knows OpenMMLab's packages alone; give it the path of the file instead, which
+    ``find_config`` returns.
 
     Args:
         path (str | Path): A file, or ``package::name`` for one that an installed package ships, such as
