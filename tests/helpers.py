@@ -245,11 +245,11 @@ def channels_last(*shape, dtype=torch.float32):
     return torch.randn(*shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
 
 
-def assert_near(out, wanted, tolerance, name=''):
+def assert_near(out, wanted, tolerance, name='', rounding=1e-13):
     """The difference of two tensors is small beside the second; there are gradients that are zero but for rounding."""
     assert out.shape == wanted.shape, name
     error, size = (out.double() - wanted.double()).norm(), wanted.double().norm()
-    assert error <= tolerance * size + 1e-13, f'{name}: {error} of {size}'
+    assert error <= tolerance * size + rounding, f'{name}: {error} of {size}'
 
 
 def training_pair(config, dtype=torch.float64):
@@ -283,13 +283,13 @@ def assert_same_step(fast, plain, x, tolerance):
     assert_same_state(fast, plain, tolerance)
 
 
-def assert_same_state(fast, plain, tolerance):
+def assert_same_state(fast, plain, tolerance, rounding=1e-13):
     """Two models have the same gradients, in the same layout, and the same running statistics."""
     for (name, parameter), (other, wanted) in zip(fast.named_parameters(), plain.named_parameters(), strict=True):
         assert name == other and (parameter.grad is None) == (wanted.grad is None), name
         if wanted.grad is not None:
             assert parameter.grad.is_contiguous() == wanted.grad.is_contiguous(), name
-            assert_near(parameter.grad, wanted.grad, tolerance, name)
+            assert_near(parameter.grad, wanted.grad, tolerance, name, rounding)
     for (name, buffer), (other, wanted) in zip(fast.named_buffers(), plain.named_buffers(), strict=True):
         assert name == other
         assert_near(buffer, wanted, tolerance, name)

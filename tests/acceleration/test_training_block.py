@@ -12,6 +12,7 @@ from helpers import (
     SMALL,
     Contiguous,
     assert_near,
+    assert_same_state,
     assert_same_step,
     build,
     randomise,
@@ -69,8 +70,38 @@ def test_the_same_step(name, fused):
 
 @pytest.mark.parametrize('name', ['v1', 'v1b', 'ResNet-50', 'output stride 8', 'checkpointed', 'frozen norms', 'stem'])
 def test_the_same_step_in_single_precision(name):
-    plain, fast = training_pair(dict(VARIANTS[name], base_channels=8), torch.float32)
-    assert_same_step(fast, plain, torch.randn(4, 3, 64, 64), 1e-2)  # a rounding may turn a ReLU; float64 is exact
+    """Where a ReLU's input is near zero, rounding decides; in a small last stage one of them moves gradients by 10%."""
+    plain, _ = training_pair(dict(VARIANTS[name], base_channels=8), torch.float32)
+    x = torch.randn(4, 3, 64, 64)
+    keep_relus_from_zero(plain, x)
+    fast = accelerate_training(copy.deepcopy(plain))
+    outs, grad_x, _ = training_step(fast, x)
+    wanted, wanted_grad_x, _ = training_step(plain, x)
+    assert all(out.is_contiguous() for out in outs)
+    for out, want in zip((*outs, grad_x), (*wanted, wanted_grad_x), strict=True):
+        assert_near(out, want, 1e-4)
+    # A norm subtracts whatever a bias before it adds, so that gradients of such biases are nothing but rounding.
+    whole = torch.cat([parameter.grad.flatten() for parameter in plain.parameters()]).norm()
+    assert_same_state(fast, plain, 1e-3, 1e-5 * whole)
+
+
+@torch.no_grad()
+def keep_relus_from_zero(model, x):
+    """Set the norms of all blocks so that every channel is positive, or negative, by 5 standard deviations and more."""
+    for block in model.modules():
+        if isinstance(block, Bottle2neck):
+            for norm in (block.bn1, *block.bns):
+                norm.bias[::2], norm.bias[1::2] = 8, -8
+            for norm in (block.bn3, *(block.downsample or ())):
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.bias.fill_(8)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:  # frozen ones need the statistics, too
+        norm.train().momentum = 1
+    model(x)
+    for norm in norms:
+        norm.momentum = 0.1
+    model.train()
 
 
 def test_training_goes_on_alike():
@@ -223,6 +254,8 @@ def test_the_same_losses(tmp_path):
         rows = next((tmp_path / name).glob('*/vis_data/scalars.json')).read_text().splitlines()
         losses[name] = [json.loads(row)['loss'] for row in rows]
     assert len(set(losses['plain'])) == 4
-    assert losses['fast'] == pytest.approx(losses['plain'], rel=1e-3)
+    assert losses['fast'][0] == pytest.approx(losses['plain'][0], rel=1e-5)
+    # Rounding may turn a ReLU, and with it a gradient by percents; the last loss is 80% above the one before.
+    assert losses['fast'] == pytest.approx(losses['plain'], rel=1e-2)
     states = [torch.load(tmp_path / name / 'iter_4.pth', weights_only=False)['state_dict'] for name in losses]
     assert list(states[0]) == list(states[1])
