@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, OrNone, checked
+from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
+from ..layers.layer_configs import InitConfig, LayerConfig
 from .base import Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion

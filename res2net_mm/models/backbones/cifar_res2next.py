@@ -12,9 +12,10 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, InitConfig, Integer, Integers, LayerConfig, OneOf, checked
+from ..layers.arguments import Flag, Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
+from ..layers.layer_configs import InitConfig, LayerConfig
 from .base import Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)

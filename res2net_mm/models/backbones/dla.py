@@ -12,19 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import (
-    ArchitectureName,
-    Flag,
-    InitConfig,
-    Integer,
-    Integers,
-    LayerConfig,
-    OrAsArch,
-    OrNone,
-    checked,
-)
+from ..layers.arguments import ArchitectureName, Flag, Integer, Integers, OrAsArch, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
+from ..layers.layer_configs import InitConfig, LayerConfig
 from .base import Backbone
 
 LEVELS = (1, 1, 1, 2, 3, 1)  # level0 and level1: convolutions; level2 .. level5: height of the tree, 2^height blocks

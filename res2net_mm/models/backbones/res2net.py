@@ -13,19 +13,17 @@ from ..layers.arguments import (
     Flag,
     Flags,
     Given,
-    InitConfig,
     Integer,
     Integers,
-    LayerConfig,
     OneOf,
     OrAsArch,
     OrNone,
     OrSameAs,
-    Plugins,
     checked,
 )
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
+from ..layers.layer_configs import InitConfig, LayerConfig, Plugins
 from .base import Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, logsigmoid
 
 from ...registry import MODELS
-from ..layers.arguments import Given, InitConfig, Integer, Integers, Number, OneOf, checked
+from ..layers.arguments import Given, Integer, Integers, Number, OneOf, checked
+from ..layers.layer_configs import InitConfig
 
 IGNORED = 255  # the label of padding
 

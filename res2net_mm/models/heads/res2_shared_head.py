@@ -6,8 +6,9 @@ from torch import Tensor
 from ...registry import MODELS
 from ..backbones.base import DEFAULT_INIT, batch_norms_to_eval
 from ..backbones.res2net import Res2Net
-from ..layers.arguments import ArchitectureName, Flag, InitConfig, Integer, LayerConfig, OneOf, checked
+from ..layers.arguments import ArchitectureName, Flag, Integer, OneOf, checked
 from ..layers.bottle2neck import BN
+from ..layers.layer_configs import InitConfig, LayerConfig
 from ..pretrained import PretrainedModule
 
 RULES = dict(

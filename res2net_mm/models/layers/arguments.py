@@ -16,6 +16,7 @@ A model lists one rule for every argument of its ``__init__``. Read from top to 
 
 Where a limit depends on other arguments, it is a function of all arguments, of which those further up are checked. A
 value that breaks a rule is a ValueError with the names of the model and the argument, the value, and what is allowed.
+Rules for configs, such as LayerConfig, are in ``layer_configs.py``.
 """
 from __future__ import annotations
 
@@ -23,11 +24,7 @@ import functools
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, NoReturn, TypeVar, Union
-
-from mmengine.registry import MODELS, WEIGHT_INITIALIZERS, Registry
 
 from ..names import ARCHITECTURES, resolve
 
@@ -277,113 +274,8 @@ class ArchitectureName(Rule):
         return value
 
 
-@dataclass(frozen=True)
-class LayerConfig(Rule):
-    """mmcv's config of a layer, with the type of a registered one; whether the layer takes the rest, building shows.
-
-    Args:
-        example (str): One that messages show. Defaults to "dict(type='BN')".
-    """
-
-    example: str = "dict(type='BN')"
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if not isinstance(value, dict) or not isinstance(value.get('type'), (str, type)):
-            refuse(name, value, f"a dict with a 'type', such as {self.example}")
-        if isinstance(value['type'], str) and not _is_registered(value['type']):
-            refuse(name, value, f"a dict with a 'type' that is registered{_why_not(value['type'])}")
-        return value
-
-
-@dataclass(frozen=True)
-class Plugins(Rule):
-    """Layers to insert: dicts of ``cfg`` and ``position``, and if need be ``stages`` and ``postfix``.
-
-    Args:
-        positions (tuple[str]): The positions that there are.
-        num_stages (str): The argument that says how many stages there are.
-    """
-
-    positions: tuple[str, ...]
-    num_stages: str = 'num_stages'
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if not isinstance(value, (tuple, list)):
-            refuse(name, value, "a sequence of dicts with 'cfg' and 'position'")
-        stages = given[self.num_stages]
-        for i, plugin in enumerate(value):
-            if not isinstance(plugin, dict) or not {'cfg', 'position', 'stages', 'postfix'}.issuperset(plugin):
-                refuse(f'{name}[{i}]', plugin, "a dict with 'cfg', 'position' and, if need be, 'stages' and 'postfix'")
-            LayerConfig("dict(type='ContextBlock', ratio=1 / 16)").check(f'{name}[{i}].cfg', plugin.get('cfg'), given)
-            OneOf(*self.positions).check(f'{name}[{i}].position', plugin.get('position'), given)
-            Flags(stages).check(f'{name}[{i}].stages', plugin.get('stages', (True, ) * stages), given)
-            if type(plugin.get('postfix', '')) not in (str, int):
-                refuse(f'{name}[{i}].postfix', plugin['postfix'], 'a string or an integer')
-        return value
-
-
-class InitConfig(Rule):
-    """mmengine's initialisation: None, a dict with the type of a registered initialiser, or a list of such dicts."""
-
-    def check(self, name: str, value: Any, given: Given) -> Any:
-        """Return the value."""
-        if value is None:
-            return value
-        cfgs = value if isinstance(value, list) else [value]
-        if not cfgs:
-            refuse(name, value, 'None, a dict, or a list of dicts')
-        for i, cfg in enumerate(cfgs):
-            place = f'{name}[{i}]' if isinstance(value, list) else name
-            kind = cfg.get('type') if isinstance(cfg, dict) else None
-            if not isinstance(kind, (str, type)) or (
-                    isinstance(kind, str) and not _has(WEIGHT_INITIALIZERS, kind)):
-                refuse(place, cfg, "a dict with the 'type' of an initialiser, such as dict(type='Pretrained', "
-                       'checkpoint=...)')
-            if kind == 'Pretrained' and not isinstance(cfg.get('checkpoint'), (str, Path)):
-                refuse(place, cfg, "a dict with a 'checkpoint', the path, address or name of one")
-        return value
-
-
 NUMBERS = {1: 'one', 5: 'five'}
 
 
 def _limit(limit: Any, given: Given) -> Any:
     return limit(given) if callable(limit) else limit
-
-
-def _is_registered(layer: str) -> bool:
-    """Whether mmcv finds a layer, if need be among its compiled operators, which register themselves at import."""
-    with MODELS.switch_scope_and_registry(None) as registry:  # as mmcv looks for it
-        if _has(registry, layer):
-            return True
-        try:
-            import mmcv.ops  # noqa: F401  (DCN, DCNv2, ...)
-        except ImportError:
-            return False
-        return _has(registry, layer)
-
-
-def _has(registry: Registry, name: str) -> bool:
-    try:
-        return registry.get(name) is not None
-    except Exception:  # for a name with dots mmengine imports modules, in which anything may go wrong
-        return False
-
-
-def _why_not(layer: str) -> str:
-    with MODELS.switch_scope_and_registry(None) as registry:
-        names: list[str] = []
-        up: Registry | None = registry
-        while up is not None:
-            names += up.module_dict
-            up = up.parent
-    near = get_close_matches(layer, names, n=3)
-    try:
-        import mmcv.ops  # noqa: F401
-        operators = ''
-    except ImportError as error:
-        operators = ('; mmcv.ops, where DCN and DCNv2 are, cannot be imported: install mmcv with its operators, not '
-                     f'mmcv-lite ({error})')
-    return (f'; near are {", ".join(map(repr, near))}' if near else '') + operators
