@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..benchmark.classifiers import DEFAULT_ARCHS, benchmark_classifiers
 from ..benchmark.contenders import OURS, PATHS, PEERS
@@ -12,6 +10,9 @@ from ..benchmark.report import answer_goals, classifier_table, write_classifier_
 from ..utils.text import console
 from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring, print_dot
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1, 8], metavar='N', help='(1 8)')
     parser.add_argument('--image-size', type=int, default=224, metavar='N', help='side of the images in pixels (224)')
     measuring_arguments(parser, 'benchmark', rounds=15)
-    run_tool(run, parse_measuring(parser, argv))
+    run_tool(run_benchmark, parse_measuring(parser, argv))
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_benchmark(args: argparse.Namespace, device: torch.device) -> None:
     """Measure what the arguments name, and print what there is; files are written after every batch size."""
     check_least(args, batch_sizes=1, image_size=32, rounds=1)
     peers = [] if args.peers is None else args.peers or PEERS

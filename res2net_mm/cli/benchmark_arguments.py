@@ -5,12 +5,13 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..benchmark.timing import DTYPES, MeasuringSettings
 from .arguments import device_argument
+
+if TYPE_CHECKING:
+    import torch
 
 
 def measuring_arguments(parser: argparse.ArgumentParser, name: str, rounds: int) -> None:

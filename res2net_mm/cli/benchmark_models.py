@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..acceleration.backends import BACKENDS
 from ..benchmark.detectors import (
@@ -19,6 +17,9 @@ from ..benchmark.detectors import (
 from ..utils.config import load_config
 from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--image-size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
                         help="in pixels (that of each config's test pipeline)")
     measuring_arguments(parser, 'benchmark_models', rounds=15)
-    run_tool(run, parse_measuring(parser, argv))
+    run_tool(run_benchmark_models, parse_measuring(parser, argv))
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_benchmark_models(args: argparse.Namespace, device: torch.device) -> None:
     """Measure what the arguments name, and print what there is; files are written after every batch."""
     check_least(args, batch_sizes=1, rounds=1, **(dict(image_size=32) if args.image_size else {}))
     outside = set(args.backends) & {'onnxruntime', 'openvino'}

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..analysis.cam.compare import compare_maps
 from ..analysis.cam.coverage import read_boxes
@@ -15,6 +13,9 @@ from ..utils.images import find_images
 from ..utils.text import console
 from .arguments import device_argument, models_arguments
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cam'), metavar='DIR',
                         help='where results go (work_dirs/cam)')
     device_argument(parser)
-    run_tool(run, parser.parse_args(argv))
+    run_tool(run_cam, parser.parse_args(argv))
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_cam(args: argparse.Namespace, device: torch.device) -> None:
     """Draw and measure maps as the arguments say, and print what there is."""
     images = find_images(args.images)
     boxes = read_boxes(args.boxes, images) if args.boxes else {}

@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..benchmark.contenders import BASELINE, PATHS, check_paths
 from ..benchmark.curves import (
@@ -18,6 +16,9 @@ from ..benchmark.curves import (
 )
 from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring, print_dot
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--at', nargs=2, type=int, default=(1, 224), metavar=('BATCH', 'PIXELS'),
                         help='batch and image size along the other curves (1 224)')
     measuring_arguments(parser, 'cost_curves', rounds=7)
-    run_tool(run, parse_measuring(parser, argv))
+    run_tool(run_cost_curves, parse_measuring(parser, argv))
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_cost_curves(args: argparse.Namespace, device: torch.device) -> None:
     """Measure the curves that the arguments name, and print what they say."""
     check_least(args, scales=1, batch_sizes=1, image_sizes=32, rounds=1)
     batch_size, image_size = args.at

@@ -5,9 +5,7 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..analysis.receptive_field import load_square_images
 from ..analysis.receptive_field_figure import (
@@ -20,6 +18,9 @@ from ..utils.images import find_images
 from ..utils.text import console
 from .arguments import device_argument
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/receptive_field'), metavar='DIR',
                         help='where results go (work_dirs/receptive_field)')
     device_argument(parser)
-    run_tool(run, parser.parse_args(argv))
+    run_tool(run_receptive_field, parser.parse_args(argv))
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -61,9 +62,10 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ValueError(f'--config takes a config and at most one checkpoint, not {" ".join(values)}')
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_receptive_field(args: argparse.Namespace, device: torch.device) -> None:
     """Measure and draw what the arguments say, and print what there is."""
     check_arguments(args)
+    import torch
     torch.manual_seed(args.seed)
     images = find_images(args.images) if args.images else []
     inputs = load_square_images(images, args.size) if images else torch.randn(args.inputs, 3, args.size, args.size)

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Sequence
-
-import torch
+from typing import TYPE_CHECKING, Sequence
 
 from ..analysis.saliency_sheet import SaliencyModel, choose_images, compare_saliency, draw_saliency
 from .arguments import device_argument, models_arguments
 from .command import run_tool
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/saliency_sheet.png'), metavar='FILE',
                         help='the figure (work_dirs/saliency_sheet.png)')
     device_argument(parser)
-    run_tool(run, parser.parse_args(argv))
+    run_tool(run_saliency_sheet, parser.parse_args(argv))
 
 
-def run(args: argparse.Namespace, device: torch.device) -> None:
+def run_saliency_sheet(args: argparse.Namespace, device: torch.device) -> None:
     """Draw the maps that the arguments name."""
     pairs = choose_images(args.data_root, args.set, args.images, args.count)
     models = [SaliencyModel(config, checkpoint, device)
