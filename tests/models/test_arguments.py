@@ -100,7 +100,7 @@ def test_every_argument_has_a_rule(model):
     (dict(conv_cfg={}), r"conv_cfg={} must be a dict with a 'type', such as dict\(type='Conv2d'\)"),
     (dict(conv_cfg=dict(type='Conv9')), r"conv_cfg={'type': 'Conv9'} must be .* registered; near are 'Conv"),
     (dict(dcn=dict(type='DCNv3')), r"dcn={'type': 'DCNv3'} must be .*'DCNv2'"),
-    (dict(dcn=dict(type='DCNv2', deform_groups=0), stage_with_dcn=(True, ) * 4), 'dcn={.*must be what its layer'),
+    (dict(dcn=dict(type='DCNv2', deform_group=1), stage_with_dcn=(True, ) * 4), 'dcn={.*must be what its layer'),
     (dict(plugins=None), 'plugins=None must be a sequence of dicts'),
     (dict(plugins=['x']), r"plugins\[0\]='x' must be a dict with 'cfg', 'position'"),
     (dict(plugins=[dict(cfg=dict(type='ContextBlock'), postion='after_conv1')]), r"plugins\[0\]={.*'postion'.*must be"),
