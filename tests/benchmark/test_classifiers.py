@@ -12,6 +12,7 @@ from res2net_mm.models import complexity
 from res2net_mm.models.names import build_backbone, resolve
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys):
     main(['resnet50', 'res2net50_26w4s', '--paths', 'eager', 'train', '--batch-sizes', '2', '--image-size',
                     '32', '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
@@ -90,7 +91,8 @@ def test_peers_have_as_many_parameters(source, preset, exists):
         assert sum(p.numel() for p in peer.parameters()) == sum(p.numel() for p in ours.parameters())
 
 
-@pytest.mark.parametrize('path', ['compile', 'onnxruntime', 'openvino'])
+@pytest.mark.parametrize('path', [pytest.param('compile', marks=pytest.mark.slow),
+                                  pytest.param('onnxruntime', marks=pytest.mark.slow), 'openvino'])
 def test_paths_compute_the_same(path):
     """What is timed is the model: on a small net, so that compiling it does not take long."""
     pytest.importorskip('onnxruntime' if path == 'onnxruntime' else 'torch' if path == 'compile' else 'openvino')

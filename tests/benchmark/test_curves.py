@@ -10,6 +10,7 @@ from res2net_mm.models import complexity
 from res2net_mm.models.names import Architecture, resolve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scales', [1, 2, 7])
 def test_equal_cost(scales):
     """No other width comes nearer to ResNet-50."""
@@ -53,6 +54,7 @@ def test_over_scales_the_images_stay_the_same():
     assert growth.relative == [1, 1.5, 1.2] and growth.step == 1.5 and growth.step_at == [1, 2]
 
 
+@pytest.mark.slow
 def test_command(tmp_path, monkeypatch):
     """A small backbone stands for every preset and every number of scales."""
     tiny = dict(type='res2net_mm.Res2Net', depth=26, base_channels=8, base_width=32, scales=2, num_stages=2,

@@ -86,6 +86,7 @@ test_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=(96, 64)
     return path
 
 
+@pytest.mark.slow
 def test_a_detector_has_all_proposals_and_no_detections(detector, monkeypatch):
     models = detectors.build_models(load_config(detector), [], MeasuringSettings(torch.device('cpu')))
     proposed = []
@@ -99,6 +100,7 @@ def test_a_detector_has_all_proposals_and_no_detections(detector, monkeypatch):
     assert proposed == [30] * 2 * len(models) and len(models) == 3
 
 
+@pytest.mark.slow
 def test_command(detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmpose')
     monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
