@@ -100,19 +100,19 @@ def _training_step(group: ComparedRows) -> list[str]:
 
 def _training_memory(group: ComparedRows) -> list[str]:
     steps = [row for row in group.ours if is_training(row.path)]
-    least = min(steps, key=_step_peak, default=None)
+    least = min(steps, key=_total_memory, default=None)
     peers = [row for row in group.peers if row.path == 'train']
-    return [*_compare(least, peers, lambda row, peer: _step_peak(row) / _step_peak(peer)),
-            *_compare(least, peers, lambda row, peer: _step_growth(row) / _step_growth(peer),
+    return [*_compare(least, peers, lambda row, peer: _total_memory(row) / _total_memory(peer)),
+            *_compare(least, peers, lambda row, peer: _step_memory(row) / _step_memory(peer),
                       ', not counting weights, momentum and images')]
 
 
-def _step_peak(row: ClassifierRow) -> int:
+def _total_memory(row: ClassifierRow) -> int:
     assert row.memory is not None  # rows of training have it
     return row.memory
 
 
-def _step_growth(row: ClassifierRow) -> int:
+def _step_memory(row: ClassifierRow) -> int:
     assert row.step_memory is not None  # rows of training have it
     return row.step_memory
 
