@@ -26,14 +26,17 @@ class FusedConv(nn.Module):
         conv (nn.Conv2d): The convolution, in eval mode; its batch norm's part is added by ``fold``.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
         bias = conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias.detach()
         self.register_buffer('weight', conv.weight.detach())
         self.register_buffer('bias', bias)
-        self.relu: bool = False
-        self.overwrites_addend: bool = False
+        self.relu = False
+        self.overwrites_addend = False
         self.packed: Tensor | None = None
 
     def fold(self, bn: _BatchNorm) -> None:
@@ -75,7 +78,7 @@ class FusedConv(nn.Module):
         relu = 'relu' if self.relu else None
         if addend is None:
             return ops._convolution_pointwise(x, self.packed, self.bias, *self.geometry, relu or 'none', [], '')
-        epilogue = (self.packed, self.bias, *self.geometry, 'add', 1.0, relu, [], '')
+        epilogue: tuple[Any, ...] = (self.packed, self.bias, *self.geometry, 'add', 1.0, relu, [], '')
         if self.overwrites_addend:
             return ops._convolution_pointwise_.binary(addend, x, *epilogue)
         return ops._convolution_pointwise.binary(x, addend, *epilogue)

@@ -51,12 +51,12 @@ def fold_batch_norms(module: fx.GraphModule) -> None:
     """Make every convolution a FusedConv, with the batch norm that follows it."""
     for node in list(module.graph.nodes):
         conv = called_module(node, module)
-        if type(conv) is not nn.Conv2d or conv.padding_mode != 'zeros' or isinstance(conv.padding, str):
+        if conv is None or type(conv) is not nn.Conv2d or conv.padding_mode != 'zeros' or isinstance(conv.padding, str):
             continue
         fused = FusedConv(conv)
         following = only_user(node)
         bn = called_module(following, module)
-        if isinstance(bn, _BatchNorm) and bn.track_running_stats:
+        if following is not None and isinstance(bn, _BatchNorm) and bn.track_running_stats:
             fused.fold(bn)
             following.replace_all_uses_with(node)
             module.graph.erase_node(following)
@@ -71,7 +71,7 @@ def fuse_additions(module: fx.GraphModule) -> None:
             continue
         first, last = sorted(node.args, key=lambda arg: order.get(arg, -1))
         conv = called_module(last, module)
-        if not (isinstance(first, fx.Node) and isinstance(conv, FusedConv) and only_user(last) is node
+        if not (isinstance(first, fx.Node) and isinstance(conv, FusedConv) and list(last.users) == [node]
                 and len(last.args) == 1):
             continue
         last.args = (*last.args, first)
@@ -83,7 +83,8 @@ def fuse_relus(module: fx.GraphModule) -> None:
     """Replace relu(conv(x)) by conv(x) with a ReLU."""
     for node in list(module.graph.nodes):
         conv, following = called_module(node, module), only_user(node)
-        if isinstance(conv, FusedConv) and type(called_module(following, module)) is nn.ReLU:
+        if (isinstance(conv, FusedConv) and following is not None
+                and type(called_module(following, module)) is nn.ReLU):
             conv.relu = True
             following.replace_all_uses_with(node)
             module.graph.erase_node(following)

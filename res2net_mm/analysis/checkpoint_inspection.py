@@ -223,7 +223,7 @@ def backbone_config(backbone: RecoveredBackbone, stage_pool: str | None, path: s
     if isinstance(arguments.get('depth'), str) or arguments['base_width'] is None:
         return 'none: no depth or no base_width of ours gives these shapes'
     usual = {**COMMON, **RES2NET_ARGUMENTS} if backbone.type == RES2NET else {}
-    shown = dict(arch=backbone.name) if backbone.name else {
+    shown: dict[str, Any] = dict(arch=backbone.name) if backbone.name else {
         name: value for name, value in arguments.items() if usual.get(name) != value}
     if arguments.get('num_stages', 4) < 4:
         n = arguments['num_stages']

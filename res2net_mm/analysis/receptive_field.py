@@ -149,7 +149,8 @@ def measure_receptive_fields(backbone: nn.Module, inputs: Tensor, blocks: Sequen
     generator = torch.Generator().manual_seed(seed)
     theory = theoretical_radii(backbone, blocks, inputs.shape[1])
 
-    energy, centres = {}, {}
+    energy: dict[tuple[str, int], np.ndarray] = {}
+    centres: dict[str, int] = {}
     for x in inputs:
         x = x[None].requires_grad_()
         for name, splits in compute_splits(backbone, blocks, x).items():
@@ -202,7 +203,7 @@ def theoretical_radii(backbone: nn.Module, blocks: Sequence[str], in_channels: i
     """
     positive = positive_copy(backbone)
     device = next(positive.parameters()).device
-    radii = {}
+    radii: dict[str, list[int | None]] = {}
     for length in STRIPS:
         x = torch.ones(1, in_channels, length, 32, dtype=torch.float64, device=device).requires_grad_()
         unfinished = [name for name in blocks if None in radii.get(name, [None])]

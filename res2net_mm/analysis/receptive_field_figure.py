@@ -44,7 +44,7 @@ class BackboneFields:
 
     def by_block(self) -> dict[str, list[ReceptiveField]]:
         """The fields of every block."""
-        blocks = {}
+        blocks: dict[str, list[ReceptiveField]] = {}
         for field in self.fields:
             blocks.setdefault(field.block, []).append(field)
         return blocks
@@ -174,7 +174,8 @@ def _draw_block(row: Sequence[Axes], splits: list[ReceptiveField], images: list[
         axis.tick_params(labelsize=7)
 
 
-def _draw_square(axis: Axes, radius: int | None, colour, linewidth: float = 1.5, linestyle: str = '-') -> None:
+def _draw_square(axis: Axes, radius: int | None, colour: str | np.ndarray, linewidth: float = 1.5,
+                 linestyle: str = '-') -> None:
     from matplotlib.patches import Rectangle
     if radius is not None:
         corner, side = -radius - .5, 2 * radius + 1

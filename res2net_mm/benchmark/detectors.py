@@ -125,9 +125,11 @@ def architecture_values(backbone: dict) -> dict:
     return {**resolve(arch).arguments, **arguments}
 
 
-def fix_boxes(test_cfg: dict | None) -> None:
+def fix_boxes(test_cfg: object) -> None:
     """Have a detector's test settings keep all proposals and no detections, wherever they say so. In place."""
-    for key, value in test_cfg.items() if isinstance(test_cfg, dict) else ():
+    if not isinstance(test_cfg, dict):
+        return
+    for key, value in test_cfg.items():
         if key == 'rpn':
             value['nms']['iou_threshold'] = 1.
         elif key == 'score_thr':

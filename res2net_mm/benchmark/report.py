@@ -100,22 +100,32 @@ def _training_step(group: ComparedRows) -> list[str]:
 
 def _training_memory(group: ComparedRows) -> list[str]:
     steps = [row for row in group.ours if is_training(row.path)]
-    least = min(steps, key=lambda row: row.memory, default=None)
+    least = min(steps, key=_total_memory, default=None)
     peers = [row for row in group.peers if row.path == 'train']
-    return [*_compare(least, peers, lambda row, peer: row.memory / peer.memory),
-            *_compare(least, peers, lambda row, peer: row.step_memory / peer.step_memory,
+    return [*_compare(least, peers, lambda row, peer: _total_memory(row) / _total_memory(peer)),
+            *_compare(least, peers, lambda row, peer: _step_memory(row) / _step_memory(peer),
                       ', not counting weights, momentum and images')]
+
+
+def _total_memory(row: ClassifierRow) -> int:
+    assert row.memory is not None  # rows of training have it
+    return row.memory
+
+
+def _step_memory(row: ClassifierRow) -> int:
+    assert row.step_memory is not None  # rows of training have it
+    return row.step_memory
 
 
 def _compare(row: ClassifierRow | None, peers: Sequence[ClassifierRow | None],
              share: Callable[[ClassifierRow, ClassifierRow], float], note: str = '') -> list[str]:
     """A sentence that compares a row with others; no sentence if there is nothing to compare."""
-    peers = [peer for peer in peers if peer]
-    if not row or not peers:
+    timed = [peer for peer in peers if peer]
+    if not row or not timed:
         return []
     shares = ', '.join(
         f'{share(row, peer):.2f} of {peer.source if peer.arch == row.arch else peer.arch}\'s ({peer.path})'
-        for peer in peers)
+        for peer in timed)
     return [f'batch {row.batch_size}: {row.arch} ({row.path}) takes {shares}{note}']
 
 
@@ -194,13 +204,14 @@ training step, with weights, momentum and images; *step MB* without those, which
 def classifiers_page(report: ClassifierReport) -> str:
     """The Markdown page of a report, without absolute times if they are a CPU's."""
     gpu = report.settings.device.type == 'cuda'
+    ceilings = report.ceilings if gpu else None
     kept = [i for i, head in enumerate(HEADS) if gpu or head not in TIMES]
     table = markdown_table([HEADS[i] for i in kept], [[table_cells(row)[i] for i in kept] for row in report.rows])
     goals = answer_goals(report.rows)
     return PAGE.format(
         command=report.settings.command, measured=MEASURED.format(**report.provenance), image_size=report.image_size,
-        table=table, product=f', {report.ceilings.product_tflops:.0f} TFLOP/s' if gpu else '',
-        copy=f', {report.ceilings.copy_gbs:.0f} GB/s read and written' if gpu else '',
+        table=table, product=f', {ceilings.product_tflops:.0f} TFLOP/s' if ceilings else '',
+        copy=f', {ceilings.copy_gbs:.0f} GB/s read and written' if ceilings else '',
         goals='\n## Goals\n' * bool(goals) + ''.join(
             f'\n{goal.title}:\n\n' + ''.join(f'* {line}\n' for line in goal.answers) for goal in goals),
         left_out=''.join(f'\nLeft out: {line}.\n' for line in report.left_out))
@@ -242,7 +253,7 @@ def draw_classifiers(rows: Sequence[ClassifierRow], path: str | Path) -> None:
         panel = [row for row in shown if row.batch_size == batch_size]
         for i, way in enumerate(ways):
             bars = [row for row in panel if (row.source, row.path) == way]
-            ratios = [row.to_baseline for row in bars]
+            ratios = [row.to_baseline for row in bars if row.to_baseline]
             spread = [[ratio.median - ratio.low for ratio in ratios], [ratio.high - ratio.median for ratio in ratios]]
             places = [archs.index(row.arch) + (i - (len(ways) - 1) / 2) * width for row in bars]
             axis.bar(places, [ratio.median for ratio in ratios], width, yerr=spread, capsize=2, color=colours(i))
@@ -253,7 +264,7 @@ def draw_classifiers(rows: Sequence[ClassifierRow], path: str | Path) -> None:
         axis.axhline(1, color='grey', linewidth=.8)
         axis.set(title=f'batch {batch_size}', ylabel='time relative to ResNet-50', xlim=(-.5, len(archs) - .5))
         axis.set_xticks(range(len(archs)), archs, fontsize=8)
-    handles = [Patch(color=colours(i), label=', '.join(way)) for i, way in enumerate(ways)]
+    handles: list[Patch | Line2D] = [Patch(color=colours(i), label=', '.join(way)) for i, way in enumerate(ways)]
     handles.append(Line2D([], [], color='black', linestyle='dashed', label='paper, Table 3'))
     figure.legend(handles=handles, loc='outside lower center', fontsize=8, ncols=4)
     figure.savefig(path, dpi=110)

@@ -79,7 +79,7 @@ def time_rounds(runs: Sequence[Callable], rounds: int) -> list[list[float]]:
         for run in runs:
             run()
         repeats = [1 + int(LEAST_SECONDS / mean_seconds(run, 1)) for run in runs]
-        seconds = [[] for _ in runs]
+        seconds: list[list[float]] = [[] for _ in runs]
         for i in range(rounds):
             turn = range(len(runs))
             for j in turn if i % 2 == 0 else reversed(turn):

@@ -78,7 +78,7 @@ def convert(state: dict[str, Tensor], to: str) -> tuple[dict[str, Tensor], list[
     if not any(map(is_block, backbone)):
         raise ValueError(f'no Res2Net or ResNet among its {len(state)} weights: {", ".join(list(state)[:5])}, ...')
     backbone = rename(backbone, recognise(backbone)[1])
-    notes = []
+    notes: list[str] = []
     classifier = {key: backbone.pop(key) for key in list(backbone) if key.startswith('fc.')}
     if others and all(key.startswith('head.fc.') for key in others):
         classifier = {key[len('head.'):]: value for key, value in others.items()}

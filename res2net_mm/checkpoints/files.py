@@ -98,7 +98,7 @@ def _read_torch(path: Path, start: bytes, map_location: str | torch.device | Non
 
 def _harmless() -> list:
     """What training checkpoints hold beside tensors: mmengine's list, and the arrays of mmpose's dataset_meta."""
-    mmengines = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)()
+    mmengines: list = getattr(mmengine_checkpoint, 'get_torch_safe_globals', list)()
     return mmengines + [type(np.dtype(kind)) for kind in ('bool', 'uint8', 'int32', 'float32')]
 
 

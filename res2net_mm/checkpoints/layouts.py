@@ -7,8 +7,12 @@ of other shapes have the keys of the code that their weights were published with
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # from Python 3.10 on
 
 # Each table maps the names of a library to ours. A name that starts with a dot is one inside a block, any other is the
 # start of the key.
@@ -88,7 +92,7 @@ def unpooled_shortcut(stage: int) -> dict[str, str]:
     return {f'{start}0.': f'{start}1.', f'{start}1.': f'{start}2.'}
 
 
-def is_conv(weight: Tensor | None) -> bool:
+def is_conv(weight: Tensor | None) -> TypeGuard[Tensor]:
     """Whether a weight is there, and is that of a 2-D convolution."""
     return weight is not None and weight.dim() == 4
 

@@ -22,7 +22,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Sequence, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -34,6 +34,7 @@ from .checks.formats import read_names
 
 SETS = ('MSRA-B', 'ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON', 'DUTS-TR', 'DUTS-TE', 'SOD')
 TRAINING_SETS = ('MSRA-B', 'DUTS-TR')
+File = TypeVar('File', str, Path)
 FOLDERS = (  # of images and of masks, as normalize_name() has them
     ('imgs', 'masks'), ('imgs', 'mask'), ('imgs', 'gt'), ('images', 'masks'), ('images', 'mask'), ('images', 'gt'),
     ('image', 'masks'), ('image', 'mask'), ('image', 'gt'), ('images', 'groundtruthmask'),
@@ -169,13 +170,12 @@ def read_image_names(path: Path, name: str) -> list[str]:
 # 2. Images that are in two sets.
 
 
-def find_duplicates(images: Sequence[str | Path], others: Sequence[str | Path], decoded: bool = False
-                    ) -> list[tuple[str | Path, str | Path]]:
+def find_duplicates(images: Sequence[File], others: Sequence[File], decoded: bool = False) -> list[tuple[File, File]]:
     """Find images that are in both of two collections, under whatever name.
 
     Args:
-        images (Sequence[str | Path]): Files.
-        others (Sequence[str | Path]): Files.
+        images (Sequence[str] | Sequence[Path]): Files.
+        others (Sequence[str] | Sequence[Path]): Files.
         decoded (bool): Compare the pixels, which also finds a copy in another lossless format, instead of the bytes,
             which needs no look into files whose sizes differ. Defaults to False.
 

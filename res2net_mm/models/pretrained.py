@@ -40,6 +40,7 @@ class PretrainedModule(BaseModule):
     """
 
     variant: str
+    init_cfg: dict | list[dict] | None
     _loads_parts = False
 
     def init_weights(self) -> None:

@@ -169,6 +169,7 @@ def plan_run(row: Row, data: str | None, settings: RunSettings) -> Run:
 
 def row_config(row: Row) -> Path:
     """The path of a row's config, which may also be an absolute one."""
+    assert row.config is not None  # runs are planned of rows that have one
     return find_config(row.config).resolve()
 
 

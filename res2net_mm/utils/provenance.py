@@ -8,6 +8,7 @@ import sys
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
 
 from ..version import __version__
 
@@ -21,17 +22,35 @@ print(json.dumps([torch.__version__, torch.cuda.get_device_name(index) if gpu el
 """
 
 
-def provenance(device: str | None = None) -> dict[str, str | None]:
+class Provenance(TypedDict):
+    """Where a number comes from.
+
+    Attributes:
+        date (str): Date and time in UTC, ISO 8601.
+        commit (str | None): The code's commit, see ``commit``.
+        version (str): The package's version.
+        torch (str): PyTorch's version.
+        device (str): Name of the device.
+    """
+
+    date: str
+    commit: str | None
+    version: str
+    torch: str
+    device: str
+
+
+def provenance(device: str | None = None) -> Provenance:
     """The date, the code's commit and version, PyTorch's, and the device's name.
 
     Args:
         device (str | None): A ``--device``: cpu, cuda or cuda:INDEX. Defaults to None: a GPU if there is one.
 
     Returns:
-        dict[str, str | None]: ``date``, ``commit``, ``version``, ``torch`` and ``device``.
+        Provenance: ``date``, ``commit``, ``version``, ``torch`` and ``device``.
     """
     torch_version, device_name = probe_torch(device or '')
-    return dict(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name)
+    return Provenance(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name)
 
 
 def now() -> str:

@@ -133,7 +133,8 @@ class FusedBlock(torch.autograd.Function):
         added = x if identity is None else identity
         if len(convs) > last + 1:
             added = Origin(None).then(zs[-1], norms[-1], False).make()
-        grads, affine = [None] * len(convs), [None] * len(convs)
+        grads: list[Tensor | None] = [None] * len(convs)
+        affine: list[Tensor | None] = [None] * len(convs)
 
         # relu(norm3(z3) + identity)
         grad = as_matrix(grad.contiguous(memory_format=torch.channels_last))
@@ -163,8 +164,11 @@ class FusedBlock(torch.autograd.Function):
             grad_x = None if ctx.has_identity else as_feature_map(grad_identity, x)
         grad_x, grads[0] = convolve_backward(grad_z1, x, weights[0], convs[0], grad_x)
         grad_identity = as_feature_map(grad_identity, z3) if ctx.has_identity else None
-        grad_parameters = [grad for grad_conv, (bias, weight) in zip(grads, affine)
-                           for grad in (grad_conv, weight, bias)]
+        grad_parameters: list[Tensor | None] = []
+        for grad_conv, grad_norm in zip(grads, affine):
+            assert grad_norm is not None  # a norm follows every convolution
+            bias, weight = grad_norm
+            grad_parameters += [grad_conv, weight, bias]
         return None, None, None, None, grad_x, grad_identity, *grad_parameters
 
 
@@ -288,14 +292,21 @@ def convolve_backward(grad: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv2d,
 
 def shortcut_input(block: Bottle2neck, x: Tensor) -> Tensor:
     """What the convolution of the shortcut takes: x, or the average of its pixels."""
-    if len(block.downsample) == 2:
-        return x
-    return block.downsample[0](x).contiguous(memory_format=torch.channels_last)
+    pool = shortcut_pool(block)
+    return x if pool is None else pool(x).contiguous(memory_format=torch.channels_last)
 
 
 def shortcut_input_backward(block: Bottle2neck, grad: Tensor, x: Tensor) -> Tensor:
     """The gradient of x through ``shortcut_input``."""
-    return grad if len(block.downsample) == 2 else pool_backward(block.downsample[0], grad, x)
+    pool = shortcut_pool(block)
+    return grad if pool is None else pool_backward(pool, grad, x)
+
+
+def shortcut_pool(block: Bottle2neck) -> nn.AvgPool2d | None:
+    """The pooling before the convolution of a block's shortcut, if there is one."""
+    shortcut = block.downsample
+    assert shortcut is not None  # asked only of blocks whose shortcut has a convolution
+    return None if len(shortcut) == 2 else shortcut[0]
 
 
 def pool_backward(pool: nn.AvgPool2d, grad: Tensor, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the channels of larger tensors.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from triton.testing import do_bench
 
 from ..graph import FusedConv
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # from Python 3.10 on
 
 LEAST_CHANNELS = 8  # of an input; fewer, an image's, would leave most of a tensor core idle
 
@@ -62,19 +65,22 @@ def prune_tiles(configs: list[triton.Config], arguments: dict[str, Any], in_chan
     if arguments['x'].dtype == torch.float32:
         outs, ins = min(outs, 64), min(ins, 32)
 
-    def is_sensible(m: int, n: int, k: int, stages: int) -> bool:
+    def is_sensible(tile: triton.Config) -> bool:
+        m, n, k = (tile.kwargs[side] for side in ('block_m', 'block_n', 'block_k'))
         return (m <= max(pixels, 64) and (m >= 64 or pixels <= 4096) and min(outs, 64) <= n <= max(outs, 32)
-                and k <= max(ins, 32) and (stages > 1 or kernel > 1))
+                and k <= max(ins, 32) and (tile.num_stages > 1 or kernel > 1))
 
-    return [config for config in configs if is_sensible(*config.kwargs.values(), config.num_stages)]
+    return list(filter(is_sensible, configs))
 
 
 SIZES = ['pixels', 'height', 'width', 'out_height', 'out_width', 'size']  # any, without compiling anew
 LAYER = ['x_step', 'in_channels', 'out_channels', 'kernel', 'stride', 'padding', 'dilation']
 
 
+# Triton takes annotations for types of its own, so that most arguments have none.
 @triton.jit(do_not_specialize=SIZES)
-def conv_kernel(x, x2, weight, bias, addend, out, pixels, height, width, out_height, out_width, size,
+def conv_kernel(x, x2, weight, bias, addend, out,  # type: ignore[no-untyped-def]
+                pixels, height, width, out_height, out_width, size,
                 x_step: tl.constexpr, x2_step: tl.constexpr, addend_step: tl.constexpr, out_step: tl.constexpr,
                 in_channels: tl.constexpr, out_channels: tl.constexpr, kernel: tl.constexpr, stride: tl.constexpr,
                 padding: tl.constexpr, dilation: tl.constexpr, relu: tl.constexpr,
@@ -181,7 +187,7 @@ class KernelConv(nn.Module):
         return f'{self.in_channels}, {self.out_channels}, geometry={self.geometry}, relu={self.relu}'
 
 
-def fits_kernel(conv: nn.Module | None) -> bool:
+def fits_kernel(conv: nn.Module | None) -> TypeGuard[FusedConv]:
     """Whether a convolution can be run by the kernel."""
     if not isinstance(conv, FusedConv):
         return False

@@ -9,7 +9,7 @@ Convolutions with groups, those of images, and layers of other kinds are run by 
 """
 from __future__ import annotations
 
-from typing import Any, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Sequence, Tuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +17,9 @@ from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from ..graph import FusedConv, called_module, is_addition, only_user
 from .kernel import KernelConv, empty_output, fits_kernel, square_geometry
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # from Python 3.10 on
 
 MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread reads at a time
 
@@ -53,7 +56,7 @@ def is_concatenation(node: fx.Node) -> bool:
     return node.op == 'call_function' and node.target is torch.cat and (*node.args, *node.kwargs.values())[1] == 1
 
 
-def is_split(node: Any) -> bool:
+def is_split(node: Any) -> TypeGuard[fx.Node]:
     """Whether something is a node that splits channels into parts of one size."""
     return (isinstance(node, fx.Node) and node.op == 'call_method' and node.target == 'split'
             and node.kwargs == dict(dim=1) and isinstance(node.args[1], int))
@@ -135,7 +138,7 @@ def fuse_input_additions(module: fx.GraphModule) -> None:
     """Replace conv(a + b) by conv(a, x2=b)."""
     for node in list(module.graph.nodes):
         user = only_user(node)
-        if (is_addition(node) and fits_kernel(called_module(user, module))
+        if (is_addition(node) and user is not None and fits_kernel(called_module(user, module))
                 and user.args[0] is node and node not in user.args[1:]
                 and [feature_shape(source) for source in node.all_input_nodes] == [feature_shape(node)] * 2):
             first, second = node.args
@@ -152,9 +155,10 @@ def join_in_place(module: fx.GraphModule) -> None:
         written = {part for part in parts if fits_kernel(called_module(part, module)) and 'out' not in part.kwargs}
         if not written:
             continue
-        first = min(written, key=order.get)
+        first = min(written, key=order.__getitem__)
         with graph.inserting_before(first):
             conv = called_module(first, module)
+            assert fits_kernel(conv)  # as of all in ``written``
             whole = graph.call_function(empty_output, (first.args[0], feature_shape(node)[1], *square_geometry(conv)))
         start = 0
         for part in parts:

@@ -90,7 +90,7 @@ def compare_maps(models: Sequence[ExplainedModel], images: Sequence[Path], out: 
     boxes = boxes or {}
     for model, name in zip(models, number_duplicates([model.name for model in models])):
         model.name = name
-    labels = [class_name and model.class_index(class_name) for model in models]
+    labels = [None if class_name is None else model.class_index(class_name) for model in models]
     known = _common_classes(models, boxes)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def _explain_image(comparison: MapComparison, image: Path, labels: Sequence[int 
     for model, label in zip(comparison.models, labels):
         prepared = model.prepare_image(image)
         heat, answer = model.explain(prepared, label)
-        if answer is None:
+        if heat is None or answer is None:
             row.append(MapCell(prepared.image, None, 'no object'))
             continue
         outline = answer.outline if answer.outline is None else answer.outline[:heat.shape[0], :heat.shape[1]]

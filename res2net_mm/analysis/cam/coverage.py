@@ -143,7 +143,7 @@ def read_boxes(path: str | Path, images: Sequence[Path]) -> dict[Path, list[Obje
         content = json.loads(Path(path).read_text())
         categories = {category['id']: category['name'] for category in content['categories']}
         ids = {Path(image['file_name']).name: image['id'] for image in content['images']}
-        annotated = {image_id: [] for image_id in ids.values()}
+        annotated: dict[int, list[tuple[dict, ObjectBox]]] = {image_id: [] for image_id in ids.values()}
         for annotation in content['annotations']:
             annotated[annotation['image_id']].append((annotation, ObjectBox(
                 categories[annotation['category_id']], annotation['bbox'],

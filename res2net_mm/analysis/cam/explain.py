@@ -226,8 +226,8 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     layers = dict(model.named_modules())
     if name not in layers:
         near = difflib.get_close_matches(name, layers, n=5, cutoff=0.4)
-        near = f'near are {", ".join(near)}' if near else f'it is made of {", ".join(dict(model.named_children()))}'
-        raise ValueError(f'--target-layer {name}: the model has no such layer; {near}')
+        hint = f'near are {", ".join(near)}' if near else f'it is made of {", ".join(dict(model.named_children()))}'
+        raise ValueError(f'--target-layer {name}: the model has no such layer; {hint}')
     return layers[name]
 
 

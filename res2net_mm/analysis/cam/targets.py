@@ -5,7 +5,7 @@ import copy
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 from unittest import mock
 
 import numpy as np
@@ -31,15 +31,42 @@ class Answer:
     outline: np.ndarray | None = None
 
 
-class ClassifierTask(nn.Module):
-    """An mmpretrain model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes)."""
+class Task(nn.Module):
+    """A model as grad-cam takes it: images to a tensor, or to a sequence with the output for each of them.
 
-    method = 'GradCAM'
+    Args:
+        model (nn.Module): A model of a toolbox.
+
+    Attributes:
+        method (str): The class of grad-cam that suits it.
+        sample (BaseDataElement): The data sample of the image; it is set before the image is run.
+    """
+
+    method: str
+    sample: BaseDataElement
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.sample: BaseDataElement | None = None
+
+    def answer(self, output: Any, label: int | None = None, region: np.ndarray | None = None) -> Answer | None:
+        """What the model says of an image, by its output for it.
+
+        Args:
+            output (Any): The output.
+            label (int | None): The class to ask about. Defaults to None, what the model sees most clearly.
+            region (np.ndarray | None): (h, w) bool, where in the network's input. Defaults to None, everywhere.
+
+        Returns:
+            Answer | None: The answer; None if the model does not see such an object.
+        """
+        raise NotImplementedError
+
+
+class ClassifierTask(Task):
+    """An mmpretrain model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes)."""
+
+    method = 'GradCAM'
 
     def forward(self, batch: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, classes)."""
@@ -52,15 +79,10 @@ class ClassifierTask(nn.Module):
         return Answer(label, output.softmax(0)[label].item(), ClassifierOutputTarget(label))
 
 
-class SegmentorTask(nn.Module):
+class SegmentorTask(Task):
     """An mmseg model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes, h, w)."""
 
     method = 'HiResCAM'
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.sample: BaseDataElement | None = None
 
     def forward(self, batch: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, classes, h, w)."""
@@ -86,19 +108,14 @@ class SegmentorTask(nn.Module):
         return Answer(label, mask.mean().item(), SemanticSegmentationTarget(label, mask.astype(np.float32)), mask)
 
 
-class DetectorTask(nn.Module):
+class DetectorTask(Task):
     """An mmdet model as grad-cam takes it: (n, 3, h, w) -> for each image its detections in the frame of the input."""
 
     method = 'HiResCAM'
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.sample: BaseDataElement | None = None  # of the image: sizes and scale, which the detector asks for
-
     def forward(self, batch: Tensor) -> list[InstanceData]:
         """(n, 3, h, w) -> the detections of every image, in pixels of the batch."""
-        samples = [copy.deepcopy(self.sample) for _ in batch]
+        samples = [copy.deepcopy(self.sample) for _ in batch]  # the detector asks for sizes and scale
         with scores_keep_gradients():
             return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]
 
@@ -161,4 +178,4 @@ def overlap_mask(boxes: Tensor, box: Tensor) -> Tensor:
     return box_iou(boxes.detach(), box[None])[:, 0] >= 0.5
 
 
-TASKS = {'mmpretrain': ClassifierTask, 'mmseg': SegmentorTask, 'mmdet': DetectorTask}
+TASKS: dict[str, type[Task]] = {'mmpretrain': ClassifierTask, 'mmseg': SegmentorTask, 'mmdet': DetectorTask}

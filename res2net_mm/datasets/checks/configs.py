@@ -37,7 +37,7 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader:
             missing += [f'{split}_dataloader: {path}' for path in dataset_paths(loader.dataset) if is_missing(path)]
-        missing += [f'{split}_evaluator: {evaluator.ann_file}' for evaluator in evaluators(cfg, split)
+        missing += [f'{split}_evaluator: {evaluator["ann_file"]}' for evaluator in evaluators(cfg, split)
                     if is_missing(evaluator.get('ann_file'))]
     if missing:
         raise BadDataError('data that the config names does not exist; give its folder with --data-root DIR, or put it '
@@ -87,7 +87,7 @@ def dataset_paths(dataset: dict) -> list[str]:
 
 def is_missing(path: str | None) -> bool:
     """Whether a path is a local one that does not exist (``s3://...`` and the like are left to mmengine)."""
-    return bool(path) and ':' not in str(path) and not os.path.exists(path)
+    return bool(path and ':' not in str(path) and not os.path.exists(path))
 
 
 def check_annotations(dataset: dict, scope: str | None, labelled: bool) -> None:
@@ -101,9 +101,9 @@ def check_annotations(dataset: dict, scope: str | None, labelled: bool) -> None:
     Raises:
         BadDataError: If they are broken, empty or contradict themselves or the dataset.
     """
-    path = dataset.get('ann_file')
-    path = path and os.path.join(dataset.get('data_root') or '', path)
-    local_file = bool(path) and os.path.isfile(path)
+    name = dataset.get('ann_file') or ''
+    path = os.path.join(dataset.get('data_root') or '', name) if name else ''
+    local_file = os.path.isfile(path)
     if local_file and not os.path.getsize(path):
         raise BadDataError(f'{path} is empty')
     kind = dataset_class(dataset, scope)
@@ -169,7 +169,7 @@ def dataset_class(dataset: dict, scope: str | None) -> type:
         return registry.get(kind) or object
 
 
-def load_metainfo(dataset: dict, kind: type) -> dict[str, Any]:
+def load_metainfo(dataset: dict, kind: type[Any]) -> dict[str, Any]:
     """The metainfo of a dataset of this config and class, as the class itself combines the two."""
     return kind._load_metainfo(copy.deepcopy(dataset.get('metainfo')))
 

@@ -69,7 +69,7 @@ def mask_check(dataset: BaseDataset) -> Callable[[str, str], str | None] | None:
     if hasattr(dataset, 'mask_defect'):
         return dataset.mask_defect  # masks of its own kind
     labels = mask_labels(dataset)
-    return labels and partial(mask_file_defect, labels=labels)
+    return partial(mask_file_defect, labels=labels) if labels else None
 
 
 def mask_labels(dataset: BaseDataset) -> MaskLabels | None:

@@ -230,23 +230,35 @@ def check_xml(path: str, dataset: dict, classes: Sequence[str] | None, labelled:
         xml = folder / f'{name}.xml'
         try:
             root = ElementTree.parse(xml).getroot()
-            wanted = [item for item in root.findall('object') if item.find('name').text in classes]
+            wanted = [item for item in root.findall('object') if element_text(item, 'name') in classes]
             count += len(wanted)
-            numbers = [float(item.find(f'bndbox/{side}').text) for item in wanted
+            numbers = [float(element_text(item, f'bndbox/{side}')) for item in wanted
                        for side in ('xmin', 'ymin', 'xmax', 'ymax')]
             if root.find('size') is not None:
-                numbers += [int(root.find(f'size/{side}').text) for side in ('width', 'height')]
+                numbers += [int(element_text(root, f'size/{side}')) for side in ('width', 'height')]
             if not all(map(math.isfinite, numbers)):
                 defects.append(f'{xml} has a number that is not finite')
         except FileNotFoundError:
             defects.append(f'{xml} does not exist')
         except (ElementTree.ParseError, OSError) as error:
             defects.append(f'{xml} cannot be read: {error}')
-        except (AttributeError, TypeError, ValueError):
+        except ValueError:
             defects.append(f'{xml}: every object needs a name and a bndbox of four numbers, size a width and a height')
     refuse_defects(f'{path}: annotations of {len(defects)} images are bad:', defects)
     if labelled and not count:
         raise BadDataError(f'{path}: no image has an object of the classes {tuple(classes)}')
+
+
+def element_text(parent: ElementTree.Element, path: str) -> str:
+    """The text of an element inside another; '' if it has none.
+
+    Raises:
+        ValueError: If there is no such element.
+    """
+    text = parent.findtext(path)
+    if text is None:
+        raise ValueError(f'<{parent.tag}> has no {path}')
+    return text
 
 
 # 3. Classification.

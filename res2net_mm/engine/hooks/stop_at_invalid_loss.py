@@ -25,7 +25,10 @@ class StopAtInvalidLoss(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None,
                          outputs: dict | None = None) -> None:
         """Look at the loss of an iteration."""
-        if not self.every_n_train_iters(runner, self.interval) or torch.isfinite(outputs['loss']):
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        assert outputs is not None  # a training loop has the losses
+        if torch.isfinite(outputs['loss']):
             return
         losses = ', '.join(f'{name} {float(value):.4g}' for name, value in outputs.items() if 'loss' in name)
         saved = runner.message_hub.get_info('last_ckpt') if 'last_ckpt' in runner.message_hub.runtime_info else 'none'

@@ -79,12 +79,12 @@ class Backbone(PretrainedModule):
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each output."""
-        return tuple(self.stem_channels if i == 'stem' else self.stage_channels[i] for i in self.out_indices)
+        return tuple(self.stem_channels if isinstance(i, str) else self.stage_channels[i] for i in self.out_indices)
 
     @property
     def out_strides(self) -> tuple[int, ...]:
         """Stride of each output: pixels of the image to one of its pixels."""
-        return tuple(self.stem_stride if i == 'stem' else self.stage_strides[i] for i in self.out_indices)
+        return tuple(self.stem_stride if isinstance(i, str) else self.stage_strides[i] for i in self.out_indices)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the feature maps of the stages in ``out_indices``, first to last.

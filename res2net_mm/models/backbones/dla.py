@@ -103,6 +103,8 @@ class DLA(Backbone):
                  norm_eval: bool = False,
                  with_cp: bool = False,
                  init_cfg: dict | list[dict] | None = None) -> None:
+        # ``checked`` has put the architecture's in the place of None.
+        assert scales is not None and base_width is not None and groups is not None
         super().__init__(out_indices, frozen_stages, norm_eval, False, init_cfg)
         self.variant = f'DLA-60 {groups}c{base_width}w{scales}s'
 

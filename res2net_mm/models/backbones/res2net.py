@@ -28,6 +28,11 @@ def num_stages(arguments: Arguments) -> int:
     return arguments['num_stages']
 
 
+def block_dilations(blocks: int, dilation: int, contract: bool) -> list[int]:
+    """The dilation of every block of a stage; ``contract`` halves the first one."""
+    return [max(dilation // 2, 1) if contract else dilation] + [dilation] * (blocks - 1)
+
+
 RULES = dict(
     arch=ArchitectureName('res2net_mm.Res2Net'),
     depth=OrAsArch(OneOf(*STAGE_BLOCKS)),
@@ -167,6 +172,9 @@ class Res2Net(Backbone):
                  with_cp: bool = False,
                  zero_init_residual: bool = False,
                  init_cfg: dict | list[dict] | None = None) -> None:
+        # ``checked`` has put what stands for them in the place of these arguments' None.
+        assert depth is not None and scales is not None and base_width is not None and groups is not None
+        assert stem_channels is not None and deep_stem is not None and avg_down is not None and se_reduction is not None
         super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'Res2Net-{depth} {base_width}w{scales}s'
         self.deep_stem = deep_stem
@@ -177,11 +185,9 @@ class Res2Net(Backbone):
         self._make_stem(in_channels, conv_cfg, norm_cfg)
         channels = stem_channels
         for i in range(num_stages):
-            blocks_dilations = [dilations[i]] * STAGE_BLOCKS[depth][i]
-            if contract_dilation and dilations[i] > 1:
-                blocks_dilations[0] //= 2
+            blocks_dilations = block_dilations(STAGE_BLOCKS[depth][i], dilations[i], contract_dilation)
             if multi_grid is not None and i == num_stages - 1:
-                blocks_dilations = multi_grid
+                blocks_dilations = list(multi_grid)
             make_block = partial(
                 Bottle2neck, out_channels=self.stage_channels[i],
                 width=base_channels * 2**i * base_width // 64 * groups, scales=scales, groups=groups, style=style,

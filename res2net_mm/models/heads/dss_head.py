@@ -83,7 +83,7 @@ class DSSHead(BaseModule):
         num_sides = len(in_channels)
         fusion = dict(type='Constant', name='fuse', val=1 / num_sides)
         super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01, override=fusion))
-        self.averaged = tuple(num_sides if i == 'fused' else i for i in averaged)
+        self.averaged = tuple(num_sides if isinstance(i, str) else i for i in averaged)
         self.reduction = reduction
         self.threshold = threshold
         deeper = [4 if i < num_sides - 4 else 2 if i < num_sides - 2 else 0 for i in range(num_sides)]
@@ -188,6 +188,7 @@ class Side(nn.Module):
 
     def combine(self, own: Tensor, others: Sequence[Tensor]) -> Tensor:
         """This side's map, (n, 1, h, w), and smaller ones, (n, 1, h_i, w_i) -> (n, 1, h, w)."""
+        assert self.merge is not None  # the two deepest are not combined
         return self.merge(torch.cat([own, *(resize(other, own.shape[2:]) for other in others)], dim=1))
 
 

@@ -125,7 +125,7 @@ class Bottle2neck(nn.Module):
             identity = x if self.downsample is None else self.downsample(x)
         u = self._run_plugins('after_conv1', self.relu(self.bn1(self.conv1(x))))
         u = u.split(self.width, dim=1)  # s × (n, w, h, w)
-        y = []
+        y: list[Tensor] = []
         for i, (conv, bn) in enumerate(zip(self.convs, self.bns)):
             u_i = u[i] if i == 0 or self.stage_block else u[i] + y[-1]
             y.append(self.relu(bn(conv(u_i))))
