@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from res2net_mm.benchmark import classifiers as benchmark
-from res2net_mm.benchmark import curves as cost_curves
-from res2net_mm.benchmark import detectors as benchmark_models
 from res2net_mm.benchmark import gpu_check
 from res2net_mm.benchmark.gpu_check import CheckSettings
+from res2net_mm.cli import benchmark, benchmark_models, cost_curves
 from res2net_mm.cli import gpu_check as command
 from res2net_mm.utils.config import packaged_configs
 
