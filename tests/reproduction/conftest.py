@@ -43,5 +43,5 @@ def played(folder, monkeypatch):
     played = Played()
     played.commands = commands
     monkeypatch.setattr(subprocess, 'call', play)
-    monkeypatch.setattr(machine, 'probe', lambda device: ('2.0', 'a processor'))
+    monkeypatch.setattr(machine, 'probe_torch', lambda device: ('2.0', 'a processor'))
     return played

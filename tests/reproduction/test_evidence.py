@@ -104,7 +104,7 @@ def test_one_run_for_real(tmp_path, monkeypatch):
 
     real = subprocess.call
     monkeypatch.setattr(subprocess, 'call', play)
-    monkeypatch.setattr(machine, 'probe', lambda device: ('2.0', 'a processor'))
+    monkeypatch.setattr(machine, 'probe_torch', lambda device: ('2.0', 'a processor'))
     argv = ['--seeds', '2', '--schedule', 'smoke', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--report',
             str(tmp_path / 'docs' / 'evidence.md')]
     main(argv)
@@ -120,5 +120,5 @@ def test_one_run_for_real(tmp_path, monkeypatch):
 
 
 def test_help():
-    shown = subprocess.run([sys.executable, TOOLS / 'evidence.py', '--help'], capture_output=True, text=True)
+    shown = subprocess.run([sys.executable, TOOLS / 'misc' / 'evidence.py', '--help'], capture_output=True, text=True)
     assert shown.returncode == 0 and '--seeds N' in shown.stdout
