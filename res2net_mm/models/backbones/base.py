@@ -9,9 +9,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...checkpoints.loading import adapt_classifier
+from ..layers.arguments import Flag, Integer
 from ..layers.bottle2neck import Bottle2neck
+from ..layers.config_rules import InitConfig, LayerConfig
 from ..pretrained import PretrainedModule, as_list, is_pretrained
 
+COMMON_RULES = dict(  # of the arguments that every trunk has
+    in_channels=Integer(1),
+    norm_cfg=LayerConfig(),
+    norm_eval=Flag(),
+    with_cp=Flag(),
+    init_cfg=InitConfig(),
+)
 DEFAULT_INIT = [
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),

@@ -16,8 +16,8 @@ from ...registry import MODELS
 from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import InitConfig, LayerConfig
-from .base import Backbone
+from ..layers.config_rules import LayerConfig
+from .base import COMMON_RULES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
     50: (3, 4, 6, 3),
@@ -32,15 +32,11 @@ RULES = dict(
         what=lambda arguments: f'at least {arguments["alpha"]}, or splits of the first little branch '
         f'({64 // arguments["alpha"]} planes) have no channels'),
     beta=Integer(1),
-    in_channels=Integer(1),
     out_indices=Integers(Integer(0, 3), distinct=True),
     frozen_stages=Integer(-1, 4),
     conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),
-    norm_cfg=LayerConfig(),
-    norm_eval=Flag(),
-    with_cp=Flag(),
     zero_init_residual=Flag(),
-    init_cfg=InitConfig(),
+    **COMMON_RULES,
 )
 
 

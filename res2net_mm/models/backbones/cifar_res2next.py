@@ -12,11 +12,10 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, Integer, Integers, OneOf, checked
+from ..layers.arguments import Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import InitConfig, LayerConfig
-from .base import Backbone
+from .base import COMMON_RULES, Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
@@ -26,13 +25,9 @@ RULES = dict(
     groups=Integer(1),
     first_block=OneOf('grouped', 'stage'),
     se_reduction=Integer(0, STAGE_CHANNELS[0]),
-    in_channels=Integer(1),
     out_indices=Integers(Integer(0, 2), distinct=True),
     frozen_stages=Integer(-1, 3),
-    norm_cfg=LayerConfig(),
-    norm_eval=Flag(),
-    with_cp=Flag(),
-    init_cfg=InitConfig(),
+    **COMMON_RULES,
 )
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.arguments import Flag, Integer, Integers, OrNone, checked
+from ..layers.arguments import Integer, Integers, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig, OrAsArch
-from .base import Backbone
+from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch
+from .base import COMMON_RULES, Backbone
 
 LEVELS = (1, 1, 1, 2, 3, 1)  # level0 and level1: convolutions; level2 .. level5: height of the tree, 2^height blocks
 CHANNELS = (16, 32, 128, 256, 512, 1024)  # of each level's output
@@ -25,14 +25,10 @@ RULES = dict(
     scales=OrAsArch(Integer(1)),
     base_width=OrAsArch(Integer(1)),
     groups=OrAsArch(Integer(1)),
-    in_channels=Integer(1),
     out_indices=Integers(Integer(0, 3), distinct=True),
     frozen_stages=Integer(-1, 4),
     conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),
-    norm_cfg=LayerConfig(),
-    norm_eval=Flag(),
-    with_cp=Flag(),
-    init_cfg=InitConfig(),
+    **COMMON_RULES,
 )
 
 

@@ -11,8 +11,8 @@ from ...registry import MODELS
 from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig, OrAsArch, Plugins
-from .base import Backbone
+from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch, Plugins
+from .base import COMMON_RULES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
     26: (2, 2, 2, 2),
@@ -43,7 +43,6 @@ RULES = dict(
         what=lambda arguments: f'at least {-(-64 // arguments["base_channels"])}, or splits of the first stage '
         f'({arguments["base_channels"]} planes) have no channels')),
     groups=OrAsArch(Integer(1)),
-    in_channels=Integer(1),
     deep_stem=OrAsArch(Flag()),
     stem_channels=OrSameAs('base_channels', Integer(lambda arguments: 2 if arguments['deep_stem'] else 1)),
     num_stages=Integer(1, 4),
@@ -62,11 +61,8 @@ RULES = dict(
     plugins=Plugins(PLUGIN_POSITIONS),
     frozen_stages=Integer(-1, num_stages),
     conv_cfg=OrNone(LayerConfig("dict(type='Conv2d')")),
-    norm_cfg=LayerConfig(),
-    norm_eval=Flag(),
-    with_cp=Flag(),
     zero_init_residual=Flag(),
-    init_cfg=InitConfig(),
+    **COMMON_RULES,
 )
 
 
