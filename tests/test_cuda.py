@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS, MODELS, init_default_scope
 from res2net_mm import Res2Net, load_config
 from res2net_mm.acceleration.backends import accelerate
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')]
 VARIANTS = {
     'v1': {},
     'v1b': dict(arch='res2net50_v1b_26w4s'),

@@ -163,6 +163,7 @@ def shadow(folder, monkeypatch, **modules):
     monkeypatch.syspath_prepend(str(folder))
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_broken_and_the_mend(tmp_path, monkeypatch, capsys):
     shadow(tmp_path, monkeypatch,
            xtcocotools='raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")')

@@ -161,6 +161,7 @@ def mean_shares(model, images):
     return np.mean(shares, axis=0)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_stripes_looks_at_the_stripes(stripes, images, tmp_path):
     model = explain.ExplainedModel(*stripes)
     for i, image in enumerate(images[0]):
@@ -323,6 +324,7 @@ def test_detection_target():
     assert targets.DetectionTarget(0, boxes[2])(output).item() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('channels', [2, 1])
 def test_segmentor(channels, images, tmp_path):
     pytest.importorskip('mmseg')
@@ -344,6 +346,7 @@ def test_segmentor(channels, images, tmp_path):
     assert np.array_equal(model.explain(prepared, 1, region)[1].outline, mask & region)
 
 
+@pytest.mark.slow
 def test_errors_name_the_argument(stripes, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config, checkpoint = stripes

@@ -28,6 +28,7 @@ EXPECTED = {
 NOT_REPRODUCED = {'ResNet-50', 'ResNeXt-29 8c×64w'} | {row.title for row in CIFAR if row.title.endswith('SE')}
 
 
+@pytest.mark.slow
 def test_the_committed_table_is_what_the_code_counts():
     assert complexity_page() + '\n' == COMMITTED
 

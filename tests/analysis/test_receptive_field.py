@@ -118,6 +118,7 @@ def test_calibrated_norms_have_the_statistics_of_the_inputs():
     assert not model.training and outputs[0].mean().abs() < .01 and abs(outputs[0].std() - 1) < .01
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys):
     config, checkpoint = tmp_path / 'small.py', tmp_path / 'small.pth'
     config.write_text(CONFIG)

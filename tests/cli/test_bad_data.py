@@ -18,6 +18,7 @@ def log(work_dir):
     return next(work_dir.glob('*/*.log')).read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_training_goes_on(broken_shapes, tmp_path):
     """Two processes load data, and start anew for each of two epochs."""
     (broken_shapes / 'train2017' / '000001.png').unlink()
@@ -30,6 +31,7 @@ def test_training_goes_on(broken_shapes, tmp_path):
         '000001.png does not exist', '000002.png is cut off or '], messages
 
 
+@pytest.mark.slow
 def test_training_stops(broken_shapes, tmp_path, capsys):
     options = arguments(broken_shapes, tmp_path)
     for path in (broken_shapes / 'train2017').iterdir():
@@ -40,6 +42,7 @@ def test_training_stops(broken_shapes, tmp_path, capsys):
     assert not list(tmp_path.glob('*.pth'))
 
 
+@pytest.mark.slow
 def test_bad_image_to_evaluate_on_stops_the_run_before_it_starts(broken_shapes, tmp_path, capsys):
     cut(broken_shapes / 'val2017' / '000002.png')
     expect_failure(capsys, run_train, [DEMO, *arguments(broken_shapes, tmp_path / 'run')],
@@ -47,6 +50,7 @@ def test_bad_image_to_evaluate_on_stops_the_run_before_it_starts(broken_shapes, 
     assert not any('Iter(train)' in line for line in log(tmp_path / 'run'))
 
 
+@pytest.mark.slow
 def test_good_data_is_trained_on_as_by_the_runner_itself(small_shapes, tmp_path):
     """Bit by bit: SkipBadSample changes no sample and draws no random numbers."""
     run_train([DEMO, *arguments(small_shapes, tmp_path / 'ours')])

@@ -23,6 +23,7 @@ def trained(shapes, tmp_path_factory):
     return work_dir
 
 
+@pytest.mark.slow
 def test_train_resume_test(shapes, trained, tmp_path, capsys):
     steps, evaluated = logged(trained)
     assert steps == [1, 2] and len(evaluated) == 1
@@ -42,6 +43,7 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
     assert len(list((tmp_path / 'drawn').rglob('*.png'))) == 3
 
 
+@pytest.mark.slow
 def test_accelerated(shapes, trained, tmp_path):
     """tools/test.py --accelerate reports the same metrics."""
     checkpoint = (trained / 'last_checkpoint').read_text()
@@ -55,6 +57,7 @@ def test_accelerated(shapes, trained, tmp_path):
     assert 'coco/bbox_mAP' in plain
 
 
+@pytest.mark.slow
 def test_as_commands_from_another_folder(shapes, tmp_path):
     """The script itself, on a user's config that inherits ours, wherever it is started."""
     mine = tmp_path / 'mine.py'
@@ -66,6 +69,7 @@ def test_as_commands_from_another_folder(shapes, tmp_path):
     assert (tmp_path / 'out' / 'iter_2.pth').is_file()
 
 
+@pytest.mark.slow
 def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
     """faster_rcnn_r2n50_coco.py gives the same numbers whoever runs it."""
     from importlib.util import find_spec
@@ -120,6 +124,7 @@ def test_missing_checkpoint(shapes, tmp_path, capsys):
                    "'nosuch.pth' does not exist")
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_architecture(shapes, trained, tmp_path, capsys):
     checkpoint = str(trained / 'iter_2.pth')
     for option, message in (('model.backbone.scales=6', 'does not fit Res2Net-26 26w6s'),
@@ -136,6 +141,7 @@ def test_wrong_arguments(shapes, tmp_path, capsys):
     expect_failure(capsys, run_train, [DEMO, '--no-such-option'], 'unrecognized arguments')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif('RES2NET_MM_COCO' not in os.environ, reason='RES2NET_MM_COCO names no folder of real images')
 def test_real_images(tmp_path):
     """The main config itself, on real images at a size for a CPU."""

@@ -19,7 +19,8 @@ DATA = os.environ.get('RES2NET_MM_FULL_SIZE')
 OTHERS = ('upernet_', 'imagenet_', 'cifar', 'digits_', 'sizes_')  # on other data
 LEAVES = [path for path in EXPERIMENTS if not path.name.startswith(OTHERS)]
 
-pytestmark = pytest.mark.skipif(not DATA, reason='RES2NET_MM_FULL_SIZE names no folder of images')
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not DATA, reason='RES2NET_MM_FULL_SIZE names no folder of images')]
 
 
 def data_root(path, tmp_path):

@@ -12,6 +12,8 @@ from mmengine.utils import digit_version
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.engine.strategies import FSDPStrategy
 
+pytestmark = pytest.mark.distributed
+
 pytest.importorskip('mmpretrain')
 
 
