@@ -7,6 +7,7 @@ import torch
 triton = pytest.importorskip('triton')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kernel, in_channels, out_channels, sum_and_shortcut', [
     (3, 32, 32, (True, False)), (3, 208, 208, (True, False)), (1, 416, 1024, (False, True))])
 def test_compiles_for_hopper(kernel, in_channels, out_channels, sum_and_shortcut, tmp_path, monkeypatch):

@@ -100,6 +100,7 @@ def test_cifar_counts(path):
     assert error < (1.2 if '6c24w4s_se' in path.name else 0.4 if path.stem.endswith('_se') else 0.07)
 
 
+@pytest.mark.slow
 def test_counts_of_figure_5():
     """Every row with its changes, as suggested by the complexity of scale 2 to 6; nothing else is another model."""
     counts = {}
@@ -288,6 +289,7 @@ def mmpretrains(state):
     return dict(meta={}, state_dict={names[key]: value for key, value in state.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('config, weights, model, layout', [
     ('imagenet_r2n50_26w4s', 'res2net50_26w4s', 'res2net50_26w_4s', 'official'),
     ('imagenet_r2n50_14w8s', 'res2net50-w14-s8_3rdparty_8xb32_in1k', 'res2net50_14w_8s', 'mmpretrain'),
@@ -340,6 +342,7 @@ def arguments(root, work_dir, *options):
 R2N50 = str(config_path('imagenet_r2n50_26w4s.py'))
 
 
+@pytest.mark.slow
 def test_checkpoint_that_does_not_fit(tiny_imagenet, tmp_path, capsys):
     """The error names the checkpoint, the config and what differs; nothing is evaluated."""
     timm = pytest.importorskip('timm')

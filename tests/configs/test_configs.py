@@ -119,6 +119,7 @@ def test_builds(path):
     assert 'res2net_mm.StopAtInvalidLoss' in [hook.type for hook in cfg.custom_hooks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', [
     path for path in LEAVES if path.parent.name != 'overfit' and path.name.startswith(tuple(FAMILIES))], ids=name)
 def test_trains_a_step(path):
@@ -190,6 +191,7 @@ def test_takes_mmdets_published_detectors(path):
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
+@pytest.mark.slow
 def test_published_detector_function():
     pytest.importorskip('mmdet')
     init_default_scope('mmdet')

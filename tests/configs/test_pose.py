@@ -184,6 +184,7 @@ def reported(work_dir):
     return json.loads(next(work_dir.glob('*/*.json')).read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('setting, boxes', [(None, 'gt_boxes'), ('gt_boxes', 'gt_boxes'),
                                             ('detected_boxes', 'detected_boxes')])
 def test_results_say_whose_boxes(setting, boxes, persons, trained, tmp_path):
@@ -219,6 +220,7 @@ def test_unknown_setting(config, message):
         run_test([str(config_path(config)), 'nosuch.pth', '--setting', 'boxes'])
 
 
+@pytest.mark.slow
 def test_missing_detections_are_named(persons, trained, tmp_path):
     with pytest.raises(SystemExit, match='test_dataloader: nosuch.json'):
         run_test([*trained, '--setting', 'detected_boxes', '--data-root', str(persons), '--work-dir', str(tmp_path),

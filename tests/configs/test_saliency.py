@@ -145,6 +145,7 @@ def trained(saliency_sets, tmp_path_factory):
     return work_dir
 
 
+@pytest.mark.slow
 def test_trains_by_its_recipe(trained):
     rows = [json.loads(line) for file in trained.glob('*/vis_data/scalars.json') for line in file.open()]
     assert [row['lr'] for row in rows if 'loss' in row] == [1e-8, 1e-8]
@@ -180,6 +181,8 @@ def weights(saliency_sets, trained):
     return trained / 'random.pth'
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_metric_equals_pysodmetrics_in_one_process_and_in_two(saliency_sets, weights, tmp_path, capsys):
     """All four sets of the recipe in one run: 5 + 2 + 3 + 2 images, and with two processes one of three twice."""
     common = ['--data-root', str(saliency_sets), '--work-dir', str(tmp_path / 'work')]
@@ -211,6 +214,7 @@ def test_metric_equals_pysodmetrics_in_one_process_and_in_two(saliency_sets, wei
     assert logs['one']['ecssd/mae'] != logs['one']['hku_is/mae']
 
 
+@pytest.mark.slow
 def test_bad_test_data_is_refused(broken_sets, weights, tmp_path):
     masks = broken_sets / 'ECSSD' / 'ground_truth_mask'
     (masks / 'E0.png').unlink()
@@ -227,6 +231,7 @@ def test_bad_test_data_is_refused(broken_sets, weights, tmp_path):
     assert 'only ecssd, pascal_s, hku_is, dut_omron' in fails(*test, '--setting', 'duts', *options())
 
 
+@pytest.mark.slow
 def test_bad_training_data_is_skipped(broken_sets, tmp_path, capsys):
     (broken_sets / 'MSRA-B' / 'Imgs' / 'M0.png').unlink()
     write_image(broken_sets / 'MSRA-B' / 'Imgs' / 'M1.png', np.zeros((9, 9), np.uint8))
@@ -239,6 +244,7 @@ def test_bad_training_data_is_skipped(broken_sets, tmp_path, capsys):
     assert 'bad training sample' in fails(run_train, *run, '--strict-data', *options(**{'train_cfg.max_iters': 8}))
 
 
+@pytest.mark.slow
 def test_training_on_test_images_is_refused(broken_sets, tmp_path):
     copies = broken_sets / 'MSRA-B' / 'Imgs'
     shutil.copy(broken_sets / 'ECSSD' / 'images' / 'E0.jpg', copies / 'M9.jpg')
@@ -317,6 +323,7 @@ def test_the_twin_takes_torchvisions_weights():
     assert relative_error(outs[0], stem) < 1e-5 and relative_error(outs[3], third) < 1e-5
 
 
+@pytest.mark.slow
 def test_without_mmseg():
     """The head and all backbones register where mmseg is not installed."""
     code = ("import sys; sys.modules['mmseg'] = None\n"

@@ -110,6 +110,7 @@ def voc(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_data(voc):
     """Training on train.txt and aug.txt, padded to the crop with the mean and with 255; test on whole images."""
     cfg = load_config(LEAVES[0])
@@ -134,6 +135,7 @@ def test_data(voc):
         assert item['inputs'].shape == (3, 51 + 2 * i, 75) and item['data_samples'].ori_shape == (51 + 2 * i, 75)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['r50', 'r2n50', 'r2n50_v1b', 'os8_r2n50_26w4s'])
 def test_learns_and_predicts_at_any_size(name):
     cfg = small(config_path(f'deeplabv3plus_{name}_voc12aug.py'), (65, 65))
@@ -190,6 +192,7 @@ def test_v1d_twin_takes_the_weights_of_mmpretrain(tmp_path):
             assert relative_error(our, their) < 1e-5
 
 
+@pytest.mark.slow
 def test_sync_bn_is_left_out_on_the_cpu(voc, tmp_path, monkeypatch, capsys):
     """A distributed run of the config, of one process; PyTorch's SyncBatchNorm refuses to train on a CPU."""
     for key, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()).items():

@@ -64,6 +64,7 @@ def random_calls(seed, count):
         yield model, arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(6))
 def test_random_arguments_build_or_are_named(seed):
     """250 calls for each seed: each builds the model, or is a ValueError that names model, argument and value."""
@@ -118,6 +119,7 @@ def test_messages(arguments, message):
         Res2Net(**arguments)
 
 
+@pytest.mark.slow
 def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
     """DCNv2 registers itself when mmcv.ops is imported, which nobody has done in a new process."""
     pytest.importorskip('mmcv.ops')

@@ -77,6 +77,7 @@ def test_train_respects_norm_eval(config):
     assert all(m.training for m in build(config).train().modules())
 
 
+@pytest.mark.slow
 def test_checkpointing_gives_the_same_gradients_and_statistics_for_less_memory(config):
     plain, saving = randomise(build(config)).train(), build(config, with_cp=True).train()
     saving.load_state_dict(plain.state_dict())
@@ -105,6 +106,7 @@ def test_copies(config):
         assert all(torch.equal(a, b) for a, b in zip(expected, other(x), strict=True))
 
 
+@pytest.mark.slow
 def test_export(config):
     model, x = randomise(build(config)).eval(), images()
     exported = torch.export.export(model, (x, )).module()
@@ -112,6 +114,7 @@ def test_export(config):
         assert all(relative_error(a, b) < 1e-5 for a, b in zip(exported(x), model(x), strict=True))
 
 
+@pytest.mark.slow
 def test_compile_without_graph_breaks(config):
     model, x = randomise(build(config)).eval(), images()
     torch._dynamo.reset()  # it counts compilations per source line, and all backbones share theirs
@@ -120,6 +123,7 @@ def test_compile_without_graph_breaks(config):
         assert all(relative_error(a, b) < 1e-5 for a, b in zip(compiled(x), model(x), strict=True))
 
 
+@pytest.mark.slow
 def test_bfloat16_autocast(config):
     model, x = randomise(build(config)).train(), images()
     with torch.autocast('cpu', torch.bfloat16):

@@ -158,6 +158,7 @@ def test_argument_changes_weights(argument, value):
     assert shapes(SMALL) != shapes({**SMALL, argument: value})
 
 
+@pytest.mark.slow
 def test_initialisation(tmp_path):
     zeroed, plain = BLRes2Net(**SMALL), BLRes2Net(**SMALL, zero_init_residual=False)
     for model, value in ((zeroed, 0), (plain, 1)):

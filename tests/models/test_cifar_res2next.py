@@ -43,6 +43,7 @@ def test_counts_with_squeeze_and_excitation(arguments, params):
 
 
 # The curves of Fig. 5, from depth 29, cardinality 6 and scale 1.
+@pytest.mark.slow
 @pytest.mark.parametrize('argument, sweep', [
     ('scales', {1: 6.98, 2: 11.89, 3: 18.09, 4: 24.30, 5: 30.51, 6: 36.72}),
     ('groups', {6: 6.98, 12: 13.19, 18: 19.40, 24: 25.61, 30: 31.82, 36: 38.02}),

@@ -41,6 +41,7 @@ def assert_same_function(ours, theirs, dtype, tolerance):
         assert relative_error(p.grad, expected[name]) < 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
 @pytest.mark.parametrize('name', [
     'res2net50_26w_4s', 'res2net50_48w_2s', 'res2net50_14w_8s', 'res2net50_26w_6s', 'res2net50_26w_8s',
@@ -56,6 +57,7 @@ def test_timm(name, dtype, tolerance):
         assert relative_error(theirs.forward_head(ours(x)[-1]), theirs(x)) < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
 @pytest.mark.parametrize('arguments', [
     {},
@@ -81,6 +83,7 @@ def test_the_wrong_stage_pool_is_another_function(strides):
         assert all(relative_error(a, b) > 1e-3 for a, b in zip(always(x), theirs(x), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype, tolerance', PRECISIONS, ids=['float32', 'float64'])
 @pytest.mark.parametrize('arguments', [
     dict(deep_stem=False, avg_down=False),

@@ -233,6 +233,7 @@ def test_dilations_of_single_blocks():
     assert dilations(multi_grid=(1, 2)) == [[1, 1], [1, 1], [2, 2], [1, 2]]
 
 
+@pytest.mark.slow
 def test_every_name_builds_what_it_says():
     for row in ARCHITECTURES:
         for name in (row.name, *row.aliases) if row.type == 'res2net_mm.Res2Net' else ():
