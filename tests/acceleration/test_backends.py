@@ -3,7 +3,7 @@ import copy
 
 import pytest
 import torch
-from helpers import VARIANTS, assert_same_function, random_model, randomise, relative_error
+from helpers import VARIANTS, assert_same_function, random_model, randomise, relative_error, slow_except
 from mmengine.registry import MODELS, init_default_scope
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -14,7 +14,7 @@ from res2net_mm.acceleration.graph import FusedConv
 SMALL = dict(depth=26, base_channels=16)
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', slow_except(VARIANTS, 'v1', 'v1b', 'grouped SE', 'dilated', 'CIFAR', 'deformable'))
 def test_the_same_function(name):
     if name == 'deformable':
         pytest.importorskip('mmcv.ops')
@@ -42,6 +42,7 @@ def test_every_batch_size(batch):
     assert_same_function(accelerate(plain), plain, torch.randn(batch, 3, 64, 64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
 @pytest.mark.parametrize('name', ['v1', 'v1b', 'grouped SE', 'DLA', 'Big-Little', 'CIFAR', 'shared head'])
 def test_backends(backend, name):
