@@ -1,8 +1,6 @@
 """Models to analyse: whole ones with a checkpoint, and backbones with random or trained weights."""
 from __future__ import annotations
 
-from pathlib import Path
-
 from mmengine.config import Config
 from mmengine.model import initialize
 from mmengine.registry import MODELS, init_default_scope
@@ -14,12 +12,6 @@ from ..models import names
 from ..models.backbones.base import DEFAULT_INIT
 from ..models.pretrained import read_weights
 from ..utils.config import load_config
-
-
-def config_name(config: str) -> str:
-    """The name of a config's file without folder, package and suffix."""
-    return Path(config.rpartition('::')[2]).stem
-
 
 # 1. Whole models.
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .models import build_backbone, build_random_backbone, config_name
+from ..utils.config import config_name
+from .models import build_backbone, build_random_backbone
 from .receptive_field import MEAN, SHARES, STD, ReceptiveField, calibrate_norms, measure_receptive_fields
 
 if TYPE_CHECKING:

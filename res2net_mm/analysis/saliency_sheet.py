@@ -11,11 +11,11 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
 from ..datasets.saliency_folders import find_pairs
-from ..utils.config import load_config
+from ..utils.config import config_name, load_config
 from ..utils.images import read_image
 from ..utils.masks import read_mask, size_defect
 from ..utils.text import number_duplicates, shorten
-from .models import config_name, load_weights, transforms_without_annotations
+from .models import load_weights, transforms_without_annotations
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from ..utils.config import load_config
+from ..utils.config import config_name, load_config
 from ..utils.config_edits import apply_setting, move_data_root
 from ..utils.errors import UserError
 
@@ -72,6 +72,6 @@ def read_config(args: Namespace, setting: str | None = None) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir or not cfg.get('work_dir'):
-        cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config.rpartition('::')[2]).stem)
+        cfg.work_dir = args.work_dir or str(Path('work_dirs') / config_name(args.config))
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return cfg

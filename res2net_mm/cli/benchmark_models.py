@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
 from ..acceleration.backends import BACKENDS
@@ -14,7 +13,7 @@ from ..benchmark.detectors import (
     models_table,
     write_model_report,
 )
-from ..utils.config import load_config
+from ..utils.config import config_name, load_config
 from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring
 from .command import run_tool
 
@@ -44,7 +43,7 @@ def run_benchmark_models(args: argparse.Namespace, device: torch.device) -> None
     outside = set(args.backends) & {'onnxruntime', 'openvino'}
     if outside and (device.type != 'cpu' or args.dtype != 'float32'):
         raise ValueError(f'--backends {" ".join(sorted(outside))}: run on the CPU and in float32 only')
-    configs = {Path(path.rpartition('::')[2]).stem: load_config(path) for path in args.configs}
+    configs = {config_name(path): load_config(path) for path in args.configs}
     sizes = {name: tuple(args.image_size or find_test_size(name, cfg)) for name, cfg in configs.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     settings = measuring_settings(args, device)

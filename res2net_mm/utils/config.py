@@ -70,6 +70,11 @@ def find_config(name: str, package: str = 'res2net_mm') -> Path:
     return same_name[0]
 
 
+def config_name(config: str) -> str:
+    """The name of a config's file without folder, package and suffix."""
+    return Path(config.rpartition('::')[2]).stem
+
+
 def packaged_configs(package: str = 'res2net_mm') -> Path:
     """Return the folder of the configs that a package ships."""
     return _root(package) / 'configs'

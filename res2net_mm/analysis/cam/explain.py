@@ -26,9 +26,9 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ...datasets.checks.configs import dataset_class, leaves
-from ...utils.config import load_config
+from ...utils.config import config_name, load_config
 from ...utils.images import read_image
-from ..models import config_name, load_weights, transforms_without_annotations
+from ..models import load_weights, transforms_without_annotations
 from .targets import TASKS, Answer
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives
