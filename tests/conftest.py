@@ -10,6 +10,7 @@ import torch  # noqa: E402
 from helpers import SALIENCY_SIZES, write_saliency_pair  # noqa: E402
 from mmengine.utils import ManagerMixin  # noqa: E402
 
+from res2net_mm.checkpoints.files import uninstall_reader  # noqa: E402
 from res2net_mm.datasets.shapes import write_shapes  # noqa: E402
 
 
@@ -23,7 +24,8 @@ def forgotten_runs():
     """Let no test see the default scope, logger, message hub or visualizer of a run before it.
 
     mmengine keeps them by name for the whole process: of two configs of mmseg, whose visualizers are both called
-    'visualizer', the second would write its losses into the work directory of the first.
+    'visualizer', the second would write its losses into the work directory of the first. The commands also install
+    our reader of checkpoints for the whole process.
     """
     forget_runs()  # also that of a fixture of the whole module
     yield
@@ -31,6 +33,7 @@ def forgotten_runs():
 
 
 def forget_runs():
+    uninstall_reader()
     kinds = [ManagerMixin]
     while kinds:
         kind = kinds.pop()
