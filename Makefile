@@ -1,6 +1,6 @@
 # make demo        set up, train a small Res2Net Faster R-CNN, evaluate and draw it  (DATA=path/to/coco: your own images)
 # make test        set up, then run all tests
-# make test-fast   the tests that one runs while working, in under 3 minutes on 2 cores
+# make test-fast   the tests that one runs while working
 # make lint        ruff, and mypy on the types of the package
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
 PYTHON ?= python3.11

@@ -18,6 +18,7 @@ def test_a_copy_of_a_used_one():
     assert half[-1].dtype == torch.bfloat16 and relative_error(half[-1].float(), fast(x)[-1]) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('export', ['compile', 'jit', 'onnx'])
 def test_it_can_be_compiled_and_exported(export, tmp_path):
     plain = random_model(VARIANTS['v1'])

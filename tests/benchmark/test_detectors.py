@@ -123,6 +123,7 @@ def test_command(detector, tmp_path, monkeypatch, capsys):
     assert 'images/s' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arguments, message', [
     (['res2net_mm::no_such.py'], 'no_such.py'),
     (['res2net_mm::upernet_r2n50_ade20k.py', '--batch-sizes', '0'], r'--batch-sizes \[0\]: must be at least 1'),

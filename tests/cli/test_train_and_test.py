@@ -108,6 +108,7 @@ def test_wrong_data(shapes, tmp_path, capsys):
     assert not work_dir.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [0, 1000])
 def test_truncated_checkpoint(size, shapes, trained, tmp_path, capsys):
     whole = next(trained.glob('iter_2.pth')).read_bytes()

@@ -65,6 +65,7 @@ def multiply_adds(model, image_size):
 # The configs.
 
 
+@pytest.mark.slow
 @each(IMAGENET)
 def test_imagenet_counts(path):
     """The header's numbers: counted here or in docs/complexity.md; and the published ones, where there are any."""

@@ -105,6 +105,7 @@ def test_the_folders_readmes_have_the_papers_numbers():
                 assert re.search(rf' {number:.1f}[ ,|]| {number:.2f} ', shown), shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', LEAVES, ids=name)
 def test_builds(path):
     cfg = load_config(path)
@@ -180,6 +181,7 @@ def test_twins_differ_in_the_backbone_alone(path):
         assert our.keys() - their.keys() <= VARIANT | {'stage_pool'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', [path for path in OURS if path.name in MMDETS_TWINS], ids=name)
 def test_takes_mmdets_published_detectors(path):
     """Their keys are those of mmdet's own config; the function is compared in test_published_detector_function."""

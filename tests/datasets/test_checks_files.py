@@ -14,6 +14,7 @@ def loop(cfg):
     return SimpleNamespace(dataloader=SimpleNamespace(dataset=DATASETS.build(cfg.val_dataloader.dataset)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, spoil, message', MASK_DEFECTS)
 def test_images_and_masks_to_evaluate_on(name, spoil, message, masks):
     cfg = segmentation_config(masks, 'val')

@@ -94,6 +94,7 @@ def test_checkpointing_gives_the_same_gradients_and_statistics_for_less_memory(c
     assert stored[saving] < 0.8 * stored[plain]
 
 
+@pytest.mark.slow
 def test_copies(config):
     model, x = randomise(build(config)).eval(), images()
     expected = model(x)

@@ -16,6 +16,7 @@ OUTPUTS = [(256, 8), (512, 16), (1024, 16), (2048, 32)]  # channels and stride
 
 # Parameters in M and multiply-adds of convolutions and classifier in G, at 224x224 with 1000 classes. Those of
 # bLResNet-50 and bLRes2Net-50 were worked out apart from this code; those of depth 101 hold what it gives.
+@pytest.mark.slow
 @pytest.mark.parametrize('arguments, params, macs', [
     (BL_RESNET, 26.695, 2.856),
     (dict(), 26.846, 2.994),

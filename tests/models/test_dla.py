@@ -67,6 +67,7 @@ def test_shapes(out_indices, size):
         for channels, stride in zip(model.out_channels, model.out_strides, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', ARCHS)
 @pytest.mark.parametrize('dtype, tolerance', [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_timm(arch, dtype, tolerance):

@@ -25,6 +25,7 @@ def test_every_name_means_one_architecture():
             assert resolve(name) is resolve(name.upper().replace('_', '-')) is resolve(f' {name}') is row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('row', ARCHITECTURES, ids=lambda row: row.name)
 def test_every_name_builds_its_architecture(row):
     """By config, and as ``arch`` where the backbone has that argument: the same weights."""
