@@ -6,17 +6,16 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from ..datasets.checks import BadDataError
 from ..utils.errors import UserError
 from .device import torch_device
 
 # What a tool that reads a few files and builds a model reports as a message. Training and testing report UserErrors
 # alone: anything else that happens in a toolbox deserves its traceback.
-TOOL_ERRORS = (UserError, BadDataError, OSError, ValueError, ModuleNotFoundError)
+TOOL_ERRORS = (UserError, OSError, ValueError, ModuleNotFoundError)
 
 
 def run_command(run: Callable[..., object], *arguments: Any,
-                errors: tuple[type[Exception], ...] = (UserError, BadDataError)) -> None:
+                errors: tuple[type[Exception], ...] = (UserError, )) -> None:
     """Call ``run(*arguments)``; where it raises one of ``errors``, print the message and end with exit code 1."""
     try:
         run(*arguments)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from ..reproduction.evidence import draw_evidence_figure, evidence_markdown, run_experiments, write_datasets
 from ..reproduction.schedules import SCHEDULES
-from ..utils.errors import UserError
 from .arguments import device_argument
-from .command import fail
+from .command import TOOL_ERRORS, fail, run_command
 from .reproduce import INTERRUPTED, terminal_output
 
 
@@ -17,9 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, and write the report: the command ``tools/misc/evidence.py``."""
     args = _parse_arguments(argv)
     try:
-        _run(args)
-    except (UserError, OSError, ValueError, ModuleNotFoundError) as error:
-        fail(error)
+        run_command(_run, args, errors=TOOL_ERRORS)
     except KeyboardInterrupt:
         fail(INTERRUPTED)
 

@@ -19,7 +19,7 @@ from ..reproduction.tables import TABLES, Row, Table, read_tables
 from ..utils.errors import UserError
 from ..utils.text import console
 from .arguments import device_argument
-from .command import fail
+from .command import fail, run_command
 
 USAGE = """Train and test the rows of a table of the paper, and put what was measured beside its numbers.
 
@@ -32,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reproduce a table: the command ``tools/reproduce.py``."""
     args = _parse_arguments(argv)
     try:
-        _run(args)
-    except (UserError, OSError, ValueError) as error:
-        fail(error)
+        run_command(_run, args, errors=(UserError, OSError, ValueError))
     except KeyboardInterrupt:
         fail(INTERRUPTED)
 

@@ -24,10 +24,8 @@ from .tables import Row, read_tables
 
 EVIDENCE_TABLES = Path(__file__).with_name('evidence.yml')
 
-# The data: image folders train/CLASS and val/CLASS, as mmpretrain's CustomDataset reads them.
-
-
-# By the name of their table in evidence.yml.
+# Writers of image folders train/CLASS and val/CLASS, as mmpretrain's CustomDataset reads them, by the name of their
+# table in evidence.yml.
 DATASETS: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}
 
 

@@ -173,14 +173,9 @@ def row_config(row: Row) -> Path:
     return find_config(row.config).resolve()
 
 
-def tool_script(name: str) -> Path:
-    """The path of one of our tools."""
-    return tool_path(name).resolve()
-
-
 def tool_command(gpus: int, name: str, config: Path, *arguments: str | Path) -> list[str]:
     """The command that runs one of our tools on so many GPUs."""
-    script = tool_script(name)
+    script = tool_path(name).resolve()
     command = [sys.executable, script, config, *arguments]
     if gpus > 1:
         launcher = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={gpus}']
