@@ -115,7 +115,7 @@ class TestTriton:
                 for _ in range(3):  # launch by launch; captured and replayed; replayed
                     for ours, theirs in zip(fast(x), plain(x)):
                         assert relative_error(ours, theirs) < 1e-4 and ours.is_contiguous()
-        assert len(fast.graphs) == 2
+        assert len(fast.runner.graphs) == 2
 
     @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
     def test_as_exact_as_pytorch(self, dtype):
@@ -136,7 +136,7 @@ class TestTriton:
         outs = [fast(x)[0] for x in inputs]
         kept = [out.clone() for out in outs]
         again = [fast(x)[0] for x in reversed(inputs)][::-1]
-        assert len(fast.graphs) == 2
+        assert len(fast.runner.graphs) == 2
         assert all(torch.equal(out, copied) for out, copied in zip(outs, kept))
         assert all(relative_error(out, copied) < 1e-5 for out, copied in zip(again, kept))
 
@@ -149,10 +149,10 @@ class TestTriton:
             for size in [*sizes, *sizes, *sizes, 1000]:
                 x = torch.randn(1, 3, size, 64, device='cuda')
                 assert relative_error(fast(x)[-1], plain(x)[-1]) < 1e-4
-            assert len(fast.graphs) == 8
+            assert len(fast.runner.graphs) == 8
             other = copy.deepcopy(fast)
-            assert not other.graphs and relative_error(other(x)[-1], plain(x)[-1]) < 1e-4
-            assert relative_error(fast.double().float()(x)[-1], plain(x)[-1]) < 1e-4 and not fast.graphs
+            assert not other.runner.graphs and relative_error(other(x)[-1], plain(x)[-1]) < 1e-4
+            assert relative_error(fast.double().float()(x)[-1], plain(x)[-1]) < 1e-4 and not fast.runner.graphs
 
     def test_inside_another_graph(self):
         _, plain = pair(depth=26)
@@ -164,7 +164,7 @@ class TestTriton:
         x.copy_(torch.randn_like(x))
         graph.replay()
         with torch.no_grad():
-            assert relative_error(outs[-1], plain(x)[-1]) < 1e-4 and not fast.graphs
+            assert relative_error(outs[-1], plain(x)[-1]) < 1e-4 and not fast.runner.graphs
 
     def test_no_images(self):
         fast = accelerate(pair(depth=26)[1], 'triton')

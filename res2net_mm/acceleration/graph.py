@@ -1,102 +1,114 @@
-"""What all passes over a backbone's graph share: tracer, fused convolution, questions about nodes."""
+"""What all passes over a backbone's graph share: the tracer, and questions about nodes."""
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import conv2d
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
+
+from .eager import has_hooks
+
+PACKAGE = __name__.partition('.')[0]
+Function = TypeVar('Function', bound=Callable)
+Layer = TypeVar('Layer', bound=nn.Module)
+
+# Functions that a graph calls as they are.
+whole_functions: list[Callable] = []
+
+
+def whole(function: Function) -> Function:
+    """A decorator: the tracer does not look into the function; without it a stored graph could not be read again."""
+    whole_functions.append(function)
+    return function
+
+
+def record_in_place(function: Callable) -> Callable:
+    """The method of a proxy that records an operator such as ``+=``."""
+    return lambda proxy, other: proxy.tracer.create_proxy('call_function', function, (proxy, other), {})
+
+
+# A stand-in for a tensor while a graph is recorded. torch.fx's own takes x += y for x = x + y, though the tensor that
+# has other names changes, too.
+Proxy = type('Proxy', (fx.Proxy, ), {f'__{function.__name__}__': record_in_place(function) for function in (
+    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
+    operator.iand, operator.ior, operator.ixor)})
 
 
 class Tracer(fx.Tracer):
-    """Tracer that looks into this package's modules alone; layers of PyTorch and of toolboxes stay whole."""
+    """Tracer that looks into this package's modules alone.
 
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return not (isinstance(module, nn.Sequential) or module.__module__.startswith('res2net_mm.'))
-
-
-class FusedConv(nn.Module):
-    """A convolution with bias, then an addition and a ReLU, if they are asked for.
-
-    On a CPU, in float32, this is one call of oneDNN, with the weights in the order that it wants for the first input.
-
-    Args:
-        conv (nn.Conv2d): The convolution, in eval mode; its batch norm's part is added by ``fold``.
+    Whole, as they are, stay layers of PyTorch and of toolboxes, modules with hooks, which would not run otherwise, and
+    subclasses whose methods are not ours.
     """
 
-    weight: Tensor
-    bias: Tensor
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=tuple(whole_functions))
 
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
-        bias = conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias.detach()
-        self.register_buffer('weight', conv.weight.detach())
-        self.register_buffer('bias', bias)
-        self.relu = False
-        self.overwrites_addend = False
-        self.packed: Tensor | None = None
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Proxy(node, self)
 
-    def fold(self, bn: _BatchNorm) -> None:
-        """Take in the batch norm that follows; in double precision, so that nothing is lost."""
-        scale = bn.running_var.double().add(bn.eps).rsqrt()
-        scale = scale if bn.weight is None else scale * bn.weight.detach().double()
-        shift = 0 if bn.bias is None else bn.bias.detach().double()
-        dtype = self.weight.dtype
-        self.weight = (self.weight.double() * scale[:, None, None, None]).to(dtype)
-        self.bias = ((self.bias.double() - bn.running_mean.double()) * scale + shift).to(dtype)
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return not is_untouched(module) or not (type(module).forward is nn.Sequential.forward or is_ours(module))
 
-    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        """Convolve.
 
-        Args:
-            x (Tensor): (n, in_channels, h, w).
-            addend (Tensor | None): (n, out_channels, h', w'), what is added before the ReLU. Defaults to None.
+def is_untouched(module: nn.Module) -> bool:
+    """Whether a module does what its class says: it has no hooks, and no forward of its own."""
+    return not has_hooks(module) and 'forward' not in vars(module)
 
-        Returns:
-            Tensor: (n, out_channels, h', w').
-        """
-        if self._has_kernel(x):
-            return self._one_pass(x, addend)
-        padding, stride, dilation, groups = self.geometry
-        out = conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
-        if addend is not None:
-            out += addend
-        return out.relu_() if self.relu else out
 
-    def _has_kernel(self, x: Tensor) -> bool:
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return (not traced and not torch.is_grad_enabled() and x.device.type == 'cpu' and x.dtype == torch.float32
-                and torch.backends.mkldnn.is_available())
+def is_ours(module: nn.Module) -> bool:
+    """Whether a module is of a class of this package, or of a subclass that adds to it and changes nothing."""
+    classes = type(module).__mro__
+    ours = next((i for i, cls in enumerate(classes) if cls.__module__.partition('.')[0] == PACKAGE), None)
+    if ours is None:
+        return False
+    changed = {name for cls in classes[:ours] for name in vars(cls) if not name.startswith('__')}
+    return not any(hasattr(classes[ours], name) for name in changed)
 
-    def _one_pass(self, x: Tensor, addend: Tensor | None) -> Tensor:
-        ops = torch.ops.mkldnn
-        if self.packed is None:
-            self.packed = ops._reorder_convolution_weight(self.weight, *self.geometry, x.shape)
-        relu = 'relu' if self.relu else None
-        if addend is None:
-            return ops._convolution_pointwise(x, self.packed, self.bias, *self.geometry, relu or 'none', [], '')
-        epilogue: tuple[Any, ...] = (self.packed, self.bias, *self.geometry, 'add', 1.0, relu, [], '')
-        if self.overwrites_addend:
-            return ops._convolution_pointwise_.binary(addend, x, *epilogue)
-        return ops._convolution_pointwise.binary(x, addend, *epilogue)
 
-    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        self.packed = None
-        return super()._apply(*args, **kwargs)
+def trace(module: nn.Module) -> fx.GraphModule:
+    """The graph of a module as a module, which shares the layers.
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, 'packed': None}  # it has no storage that could be copied
+    Raises:
+        ValueError: If the module is not a graph: it has a forward of its own, or what it does depends on its input.
+    """
+    name = type(module).__name__
+    if 'forward' in vars(module):
+        raise ValueError(f'{name} has a forward of its own, which its class does not know of')
+    tracer = Tracer()
+    try:
+        graph = tracer.trace(module)
+    except Exception as error:  # whatever a foreign forward does with what is no tensor
+        raise ValueError(f'{name} is not a graph of layers: {error}') from error
+    for node in graph.nodes:
+        node.type = None  # annotations, texts in this package, with which a graph could not be stored
+    return fx.GraphModule(tracer.root, graph, f'Fast{name}')
 
-    def extra_repr(self) -> str:
-        return f'{tuple(self.weight.shape)}, relu={self.relu}'
+
+def note_shapes(module: fx.GraphModule, images: Tensor) -> None:
+    """Note the shape and type of every tensor, for these images."""
+    with torch.no_grad():
+        ShapeProp(module).propagate(images)
+
+
+def noted(node: Any) -> tuple[tuple[int, ...], torch.dtype] | None:
+    """The noted shape and type of a tensor; None of anything else."""
+    metadata = node.meta.get('tensor_meta') if isinstance(node, fx.Node) else None
+    return (tuple(metadata.shape), metadata.dtype) if isinstance(metadata, TensorMetadata) else None
 
 
 def called_module(node: Any, module: fx.GraphModule) -> nn.Module | None:
     """The module that a node calls; None if it calls none, or is no node."""
     return module.get_submodule(node.target) if isinstance(node, fx.Node) and node.op == 'call_module' else None
+
+
+def plain_layer(node: Any, module: fx.GraphModule, *types: type[Layer]) -> Layer | None:
+    """The layer that a node calls with one tensor, if it is of exactly one of these types and nobody changed it."""
+    layer = called_module(node, module)
+    fits = type(layer) in types and is_untouched(layer) and len(node.args) == 1 and not node.kwargs
+    return layer if fits and isinstance(node.args[0], fx.Node) else None
 
 
 def only_user(node: fx.Node) -> fx.Node | None:
@@ -105,5 +117,34 @@ def only_user(node: fx.Node) -> fx.Node | None:
 
 
 def is_addition(node: fx.Node) -> bool:
-    """Whether a node adds two values, without a factor."""
-    return node.op == 'call_function' and node.target in (operator.add, operator.iadd, torch.add) and not node.kwargs
+    """Whether a node adds two values to a new one, without a factor."""
+    return (node.op == 'call_function' and node.target in (operator.add, torch.add) and not node.kwargs
+            and len(node.args) == 2)
+
+
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+HARMLESS_LAYERS = (nn.Conv2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Sigmoid, nn.GroupNorm)
+HARMLESS_CALLS = (operator.add, operator.mul, operator.getitem, getattr, torch.add, torch.cat, torch.sigmoid,
+                  'split', 'chunk', 'size')
+
+
+def may_change_tensors(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether a node may write into a tensor that exists; all are assumed to but those that are known not to."""
+    layer = called_module(node, module)
+    if layer is None:
+        return node.op.startswith('call') and ('out' in node.kwargs
+                                               or node.target not in (*HARMLESS_CALLS, *whole_functions))
+    if type(layer).__module__.startswith(__name__.rpartition('.')[0]) or type(layer) in NORMS:
+        return not is_untouched(layer)
+    return not is_untouched(layer) or type(layer) not in HARMLESS_LAYERS and not (
+        type(layer) is nn.ReLU and not layer.inplace)
+
+
+def nothing_changes_between(first: fx.Node, last: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether no node after the first and before the last, in their order, may write into a tensor that exists."""
+    node = first.next
+    while node is not last:
+        if may_change_tensors(node, module):
+            return False
+        node = node.next
+    return True

@@ -11,7 +11,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..acceleration.backends import accelerate, compile_for_openvino, onnx_session
+from ..acceleration.backends import accelerate
+from ..acceleration.exported import compile_for_openvino, onnx_session
 from ..acceleration.training.block import accelerate_training, allow_many_compilations
 from ..models.complexity import Classifier, classifier
 from ..models.names import normalise_name, resolve

@@ -8,10 +8,13 @@ from mmengine.registry import MODELS, init_default_scope
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from res2net_mm import Res2Net
+from res2net_mm.acceleration.accelerated import AcceleratedBackbone
 from res2net_mm.acceleration.backends import accelerate
-from res2net_mm.acceleration.graph import FusedConv
+from res2net_mm.acceleration.fused_conv import FusedConv
+from res2net_mm.models.backbones.base import Backbone
 
 SMALL = dict(depth=26, base_channels=16)
+SMALL_RES2NET = dict(SMALL, type='res2net_mm.Res2Net')
 
 
 @pytest.mark.parametrize('name', slow_except(VARIANTS, 'v1', 'v1b', 'grouped SE', 'dilated', 'CIFAR', 'deformable'))
@@ -40,21 +43,6 @@ def test_the_same_function(name):
 def test_every_batch_size(batch):
     plain = random_model(VARIANTS['v1'])
     assert_same_function(accelerate(plain), plain, torch.randn(batch, 3, 64, 64))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
-@pytest.mark.parametrize('name', ['v1', 'v1b', 'grouped SE', 'DLA', 'Big-Little', 'CIFAR', 'shared head'])
-def test_backends(backend, name):
-    pytest.importorskip(backend)
-    plain = random_model(VARIANTS[name])
-    fast = accelerate(plain, backend)
-    channels = 1024 if name == 'shared head' else 3
-    for batch, height, width in ((1, 97, 64), (3, 33, 45)):
-        assert_same_function(fast, plain, torch.randn(batch, channels, height, width))
-    assert fast.out_channels == plain.out_channels
-    with pytest.raises(ValueError, match='runs float32 on the CPU, not torch.float64 on cpu'):
-        fast(torch.zeros(1, channels, 64, 64).double())
 
 
 BACKBONE = dict(type='res2net_mm.Res2Net', depth=26, base_channels=16)
@@ -100,3 +88,43 @@ def test_without_a_backbone_of_ours():
         accelerate(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match="backend='tensorrt' must be one of pytorch, onnxruntime, openvino"):
         accelerate(Res2Net(**SMALL), 'tensorrt')
+    with pytest.raises(ValueError, match='accelerate: AcceleratedBackbone is accelerated already'):
+        accelerate(accelerate(Res2Net(**SMALL)))
+
+
+def test_a_backbone_under_two_names():
+    plain = torch.nn.ModuleDict(dict(student=random_model(SMALL_RES2NET)))
+    plain['teacher'] = plain['student']
+    fast = accelerate(plain)
+    assert fast['student'] is fast['teacher'] and isinstance(fast['student'], AcceleratedBackbone)
+    assert_same_function(fast['student'], plain['student'], torch.randn(1, 3, 64, 64))
+
+
+def test_a_backbone_inside_a_backbone():
+
+    class Wrapped(Backbone):
+        stage_channels, stage_strides, stem_modules = (512, ), (32, ), []
+
+        def __init__(self):
+            super().__init__((0, ), -1, False, False, None)
+            self.inner = random_model(SMALL_RES2NET)
+            self.layer1 = torch.nn.Conv2d(512, 512, 1)
+
+        def forward_stem(self, x):
+            return self.inner(x)[-1]
+
+    plain = Wrapped().eval()
+    fast = accelerate(plain)
+    assert '46 convolutions' in fast.report
+    assert_same_function(fast, plain, torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_made_in_any_mode_and_used_in_any(mode):
+    plain = random_model(SMALL_RES2NET)
+    with mode():
+        fast = accelerate(plain)
+        fast(torch.randn(1, 3, 64, 64))
+    x = torch.randn(1, 3, 64, 64, requires_grad=True)
+    grad, wanted = (torch.autograd.grad(model(x)[-1].square().sum(), x)[0] for model in (fast, plain))
+    assert relative_error(grad, wanted) < 1e-4 and all(p.requires_grad for p in plain.parameters())

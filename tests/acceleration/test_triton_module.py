@@ -9,6 +9,9 @@ pytest.importorskip('triton')
 
 
 def test_without_a_gpu():
-    fast = accelerate(Res2Net(depth=26, base_channels=16), 'triton')
+    plain = Res2Net(depth=26, base_channels=16)
+    with pytest.raises(ValueError, match='accelerate: Res2Net with triton: TritonBackbone runs on CUDA, not on cpu'):
+        accelerate(plain, 'triton')
+    fast = accelerate(plain, 'triton', check=False)
     with pytest.raises(ValueError, match='TritonBackbone runs on CUDA, not on cpu'):
         fast(torch.zeros(1, 3, 32, 32))

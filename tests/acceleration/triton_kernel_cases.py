@@ -7,7 +7,7 @@ import torch
 from helpers import channels_last, relative_error
 from torch import nn
 
-from res2net_mm.acceleration.graph import FusedConv
+from res2net_mm.acceleration.fused_conv import FusedConv
 from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, tuned_kernel
 
 GEOMETRIES = {
@@ -30,8 +30,7 @@ def small_tiles(monkeypatch):
 def kernel_of(in_channels, out_channels, relu=True, dtype=torch.float32, **geometry):
     """The same convolution as the kernel and as a function of PyTorch, in double precision."""
     conv = nn.Conv2d(in_channels, out_channels, **geometry).to(dtype)
-    fused = FusedConv(conv)
-    fused.relu = relu
+    fused = FusedConv(conv, relu=relu)
 
     def plain(x, addend=0, x2=0):
         out = conv.double()(x.double() + x2) + addend
@@ -105,6 +104,18 @@ def test_not_a_number_remains():
 def test_wrong_shapes():
     kernel, _ = kernel_of(16, 8, kernel_size=3, padding=1)
     x = channels_last(2, 16, 4, 4)
-    for name, value in dict(x=x[:, :8], x2=x[:1], addend=x, out=x).items():
+    out = channels_last(2, 8, 4, 4)
+    for name, value in dict(x=x[:, :8], x2=x[:1], addend=x, out=channels_last(2, 8, 5, 4)).items():
         with pytest.raises(ValueError, match=f'KernelConv: {name} has the shape'):
             kernel(**{'x': x, name: value})
+    for name, value in dict(x=x.double(), x2=x.half(), addend=out.double(), out=out.half()).items():
+        with pytest.raises(ValueError, match=f'KernelConv: {name} is torch'):
+            kernel(**{'x': x, name: value})
+
+
+@pytest.mark.parametrize('out', [torch.empty(2, 8, 4, 4), channels_last(2, 8, 8, 4)[:, :, ::2],
+                                 channels_last(1, 8, 4, 4).expand(2, -1, -1, -1)], ids=['NCHW', 'rows', 'expanded'])
+def test_an_output_that_would_be_copied(out):
+    kernel, _ = kernel_of(16, 8, kernel_size=3, padding=1)
+    with pytest.raises(ValueError, match='KernelConv: out has the strides .*must be in channels_last'):
+        kernel(channels_last(2, 16, 4, 4), out=out)

@@ -1,5 +1,6 @@
 """Whole backbones in Triton's interpreter, on the CPU; ``test_triton_interpreter.py`` runs this."""
 import copy
+import pickle
 
 import pytest
 import torch
@@ -41,3 +42,21 @@ def test_a_copy_in_float16():
     fast, x = accelerate(plain, 'triton'), torch.randn(1, 3, 32, 32)
     out = copy.deepcopy(fast).half()(x)[-1]  # in the type of the weights
     assert out.dtype == torch.float16 and relative_error(out.float(), plain(x)[-1]) < 1e-2
+
+
+def test_stored_and_read_again():
+    plain, x = random_model(VARIANTS['v1']), torch.randn(1, 3, 32, 32)
+    fast = accelerate(plain, 'triton')
+    with torch.no_grad():
+        again = pickle.loads(pickle.dumps(fast))(x)
+        assert all(relative_error(out, want) < 1e-5 for out, want in zip(again, plain(x), strict=True))
+
+
+def test_what_it_refuses():
+    plain, x = random_model(VARIANTS['v1']), torch.randn(1, 3, 32, 32, requires_grad=True)
+    fast = accelerate(plain, 'triton')
+    with pytest.raises(ValueError, match=r'has no gradients: call it under torch.no_grad\(\), or detach the images'):
+        fast(x)
+    plain.layer1[0].register_forward_hook(print)
+    with pytest.raises(ValueError, match='1 layers have hooks, which would not be called: layer1.0'):
+        accelerate(plain, 'triton')

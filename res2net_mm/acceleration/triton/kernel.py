@@ -15,7 +15,8 @@ import triton.language as tl
 from torch import Tensor, nn
 from triton.testing import do_bench
 
-from ..graph import FusedConv
+from ..fused_conv import FusedConv
+from ..graph import whole
 
 if TYPE_CHECKING:
     from typing import TypeGuard  # from Python 3.10 on
@@ -163,16 +164,23 @@ class KernelConv(nn.Module):
             Tensor: (n, out_channels, h', w').
 
         Raises:
-            ValueError: If a tensor has another shape.
+            ValueError: If a tensor has another shape, type or device, or ``out`` is neither in channels_last nor a
+                slice of the channels of such a tensor.
         """
-        if out is None:
-            out = empty_output(x, self.out_channels, *self.geometry)
-        before, after = (len(x), self.in_channels, *x.shape[2:]), (len(x), self.out_channels, *out.shape[2:])
+        out = empty_output(x, self.out_channels, *self.geometry) if out is None else out
+        before = (len(x), self.in_channels, *x.shape[2:])
+        after = (len(x), self.out_channels, *output_sides(x, *self.geometry))
         shapes = dict(x=(x, before), x2=(x2, before), addend=(addend, after), out=(out, after))
         for name, (tensor, wanted) in shapes.items():
             if tensor is not None and tensor.shape != wanted:
                 raise ValueError(f'KernelConv: {name} has the shape {tuple(tensor.shape)}, not {wanted}')
-        pixels = len(out) * out.shape[2] * out.shape[3]
+            if tensor is not None and (tensor.dtype, tensor.device) != (self.weight.dtype, self.weight.device):
+                raise ValueError(f'KernelConv: {name} is {tensor.dtype} on {tensor.device}, the weights are '
+                                 f'{self.weight.dtype} on {self.weight.device}')
+        if as_pixels(out)[0] is not out:  # the result would go into a copy
+            raise ValueError(f'KernelConv: out has the strides {out.stride()}; it must be in channels_last, or a slice '
+                             'of the channels of such a tensor')
+        pixels = after[0] * after[2] * after[3]
         if pixels:
             (x, x_step), (x2, x2_step), (addend, addend_step), (_, out_step) = map(as_pixels, (x, x2, addend, out))
             kernel, stride, padding, dilation = self.geometry
@@ -202,10 +210,16 @@ def square_geometry(conv: FusedConv) -> tuple[int, int, int, int]:
     return conv.weight.shape[-1], stride, padding, dilation
 
 
+@whole
 def empty_output(x: Tensor, channels: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
     """A new tensor in channels_last, of the shape of a convolution's output for the input x."""
-    sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in x.shape[2:]]
-    return torch.empty((len(x), channels, *sides), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    shape = (len(x), channels, *output_sides(x, kernel, stride, padding, dilation))
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def output_sides(x: Tensor, kernel: int, stride: int, padding: int, dilation: int) -> list[int]:
+    """Height and width of a convolution's output for the input x."""
+    return [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in x.shape[2:]]
 
 
 def as_pixels(x: Tensor | None) -> tuple[Tensor | None, int]:

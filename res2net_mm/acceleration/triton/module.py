@@ -18,6 +18,7 @@ Outputs = Union[Tensor, Tuple[Tensor, ...]]
 class Recording:
     """A CUDA graph, and the tensors that it reads and writes."""
 
+    weights: tuple[tuple[int, torch.dtype], ...]  # where they lie
     graph: torch.cuda.CUDAGraph
     images: Tensor
     outs: Outputs
@@ -34,17 +35,16 @@ class TritonBackbone(nn.Module):
 
     Args:
         module (fx.GraphModule): A rewritten module; it is used up.
+        images (Tensor): (n, c, h, w), an example of what it takes.
     """
 
-    def __init__(self, module: fx.GraphModule) -> None:
+    def __init__(self, module: fx.GraphModule, images: Tensor) -> None:
         super().__init__()
-        self.out_channels = module.out_channels
-        use_kernels(module)
+        use_kernels(module, images)
         self.module = module
         self.graphs = PreparedSizes()
         self.eval()
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> Outputs:
         """Run the module in the type of its weights.
 
@@ -55,13 +55,16 @@ class TritonBackbone(nn.Module):
             Tensor | tuple[Tensor]: What the module returns, in the layout of the images.
 
         Raises:
-            ValueError: If the images are elsewhere.
+            ValueError: If the images are elsewhere, or need a gradient.
         """
         if COMPILED and not images.is_cuda:
             raise ValueError(f'{type(self).__name__} runs on CUDA, not on {images.device}')
+        if torch.is_grad_enabled() and images.requires_grad:
+            raise ValueError(f'{type(self).__name__} has no gradients: call it under torch.no_grad(), or detach the '
+                             'images')
         layout = torch.contiguous_format if images.is_contiguous() else torch.channels_last
         dtype = next(self.buffers()).dtype
-        with torch.cuda.device_of(images), torch.autocast(images.device.type, enabled=False):
+        with torch.no_grad(), torch.cuda.device_of(images), torch.autocast(images.device.type, enabled=False):
             recording = self._recording(images)
             if recording is None:
                 outs = self.module(images.to(dtype, memory_format=torch.channels_last))
@@ -74,9 +77,12 @@ class TritonBackbone(nn.Module):
         """The recording for images of this size, if there is one or it is time to capture one."""
         if not images.is_cuda or not images.numel() or torch.cuda.is_current_stream_capturing():
             return None
-        return self.graphs.get((images.shape, images.device), lambda: self._capture(images))
+        weights = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
+        if any(recording.weights != weights for recording in self.graphs.prepared.values()):
+            self.graphs = PreparedSizes()  # these would go on with the weights that were replaced
+        return self.graphs.get((images.shape, images.device), lambda: self._capture(images, weights))
 
-    def _capture(self, images: Tensor) -> Recording:
+    def _capture(self, images: Tensor, weights: tuple[tuple[int, torch.dtype], ...]) -> Recording:
         graph = torch.cuda.CUDAGraph()
         static = torch.empty_like(images, dtype=next(self.buffers()).dtype, memory_format=torch.channels_last)
         # One pool of memory for all graphs: what a replay leaves in it, but for outputs that are copied, is not read.
@@ -84,11 +90,8 @@ class TritonBackbone(nn.Module):
         # Other threads, such as one that pins the memory of batches, may do meanwhile what a capture forbids.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode='thread_local'):
             outs = self.module(static)
-        return Recording(graph, static, outs)
+        return Recording(weights, graph, static, outs)
 
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
         self.graphs = PreparedSizes()  # the old ones use the weights where these were
         return super()._apply(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, 'graphs': PreparedSizes()}

@@ -9,13 +9,23 @@ Convolutions with groups, those of images, and layers of other kinds are run by 
 """
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Sequence, Tuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
-from ..graph import FusedConv, called_module, is_addition, only_user
+from ..fused_conv import FusedConv, operators_alone
+from ..graph import (
+    called_module,
+    is_addition,
+    may_change_tensors,
+    note_shapes,
+    noted,
+    nothing_changes_between,
+    only_user,
+    whole,
+)
 from .kernel import KernelConv, empty_output, fits_kernel, square_geometry
 
 if TYPE_CHECKING:
@@ -26,40 +36,42 @@ MULTIPLE = 8  # channels; in 16 bits these are 16 bytes, the most that a thread 
 Layout = Tuple[bool, ...]  # of every channel whether it is real, or a zero that fills up
 
 
-def use_kernels(module: fx.GraphModule) -> None:
+def use_kernels(module: fx.GraphModule, images: Tensor) -> None:
     """Run all passes over a rewritten module, one after the other.
 
     Args:
         module (fx.GraphModule): What ``rewrite`` returned; it is changed.
+        images (Tensor): (n, c, h, w), an example of what it takes.
     """
-    for graph_pass in (note_shapes, align_channels, note_shapes, fuse_input_additions, join_in_place,
-                       replace_convolutions):
-        graph_pass(module)
+    with operators_alone():
+        note_shapes(module, images)
+        align_channels(module)
+        note_shapes(module, images)
+    fuse_input_additions(module)
+    join_in_place(module)
+    replace_convolutions(module)
     module.recompile()
-
-
-def note_shapes(module: fx.GraphModule) -> None:
-    """Note the shape of every tensor, for a small image."""
-    weight = next(conv for conv in module.modules() if isinstance(conv, FusedConv)).weight
-    with torch.no_grad():
-        ShapeProp(module).propagate(weight.new_zeros(1, weight.shape[1], 64, 64))
 
 
 def feature_shape(node: fx.Node) -> tuple[int, ...]:
     """The noted shape of a feature map, (n, c, h, w); () of anything else."""
-    metadata = node.meta.get('tensor_meta')
-    return metadata.shape if isinstance(metadata, TensorMetadata) and len(metadata.shape) == 4 else ()
+    shape = (noted(node) or ((), None))[0]
+    return shape if len(shape) == 4 else ()
 
 
 def is_concatenation(node: fx.Node) -> bool:
-    """Whether a node concatenates channels."""
-    return node.op == 'call_function' and node.target is torch.cat and (*node.args, *node.kwargs.values())[1] == 1
+    """Whether a node concatenates channels of feature maps."""
+    if node.op != 'call_function' or node.target is not torch.cat or not set(node.kwargs) <= {'dim'}:
+        return False
+    arguments = [*node.args, *node.kwargs.values()]
+    return arguments[1:] == [1] and isinstance(arguments[0], (list, tuple)) and all(map(feature_shape, arguments[0]))
 
 
 def is_split(node: Any) -> TypeGuard[fx.Node]:
-    """Whether something is a node that splits channels into parts of one size."""
+    """Whether something is a node that splits channels into parts of one size, which are used one by one."""
     return (isinstance(node, fx.Node) and node.op == 'call_method' and node.target == 'split'
-            and node.kwargs == dict(dim=1) and isinstance(node.args[1], int))
+            and node.kwargs == dict(dim=1) and isinstance(node.args[1], int)
+            and all(user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users))
 
 
 def align_channels(module: fx.GraphModule) -> None:
@@ -108,6 +120,8 @@ def padded_layout(node: fx.Node) -> Layout:
 def split_layout(layout: Layout, size: int) -> list[Layout]:
     """The layouts of parts of ``size`` real channels, if these are of one length; otherwise none."""
     count = sum(layout) // size
+    if not count:
+        return []
     length = len(layout) // count
     parts = [layout[start:start + length] for start in range(0, len(layout), length)]
     return parts if len(parts) == count and all(sum(part) == size for part in parts) else []
@@ -120,7 +134,7 @@ def pad_weights(conv: FusedConv, before: Layout, after: Layout) -> None:
     weight[rows[:, None], columns] = conv.weight
     bias = conv.bias.new_zeros(len(after))
     bias[rows] = conv.bias
-    conv.weight, conv.bias, conv.packed = weight, bias, None
+    conv.weight, conv.bias = weight, bias
 
 
 def real_ranges(layout: Layout) -> list[tuple[int, int]]:
@@ -129,6 +143,7 @@ def real_ranges(layout: Layout) -> list[tuple[int, int]]:
     return list(zip(edges[::2], edges[1::2]))
 
 
+@whole
 def real_channels(x: Tensor, ranges: Sequence[tuple[int, int]]) -> Tensor:
     """A copy of ranges of channels, without the zeros in between."""
     return torch.cat([x[:, start:stop] for start, stop in ranges], dim=1)
@@ -140,15 +155,21 @@ def fuse_input_additions(module: fx.GraphModule) -> None:
         user = only_user(node)
         if (is_addition(node) and user is not None and fits_kernel(called_module(user, module))
                 and user.args[0] is node and node not in user.args[1:]
-                and [feature_shape(source) for source in node.all_input_nodes] == [feature_shape(node)] * 2):
+                and [feature_shape(source) for source in node.all_input_nodes] == [feature_shape(node)] * 2
+                and nothing_changes_between(node, user, module)):
             first, second = node.args
             user.args, user.kwargs = (first, *user.args[1:]), dict(user.kwargs, x2=second)
             module.graph.erase_node(node)
 
 
 def join_in_place(module: fx.GraphModule) -> None:
-    """Replace cat(conv(a), b) by a tensor into which the convolution writes, and b is copied."""
+    """Replace cat(conv(a), b) by a tensor into which the convolution writes, and b is copied.
+
+    Then a part and the whole are the same memory, so that no layer of the graph may write into a tensor.
+    """
     graph = module.graph
+    if any(may_change_tensors(node, module) for node in graph.nodes):
+        return
     order = {node: i for i, node in enumerate(graph.nodes)}
     for node in filter(is_concatenation, list(graph.nodes)):
         parts = node.args[0]
@@ -173,11 +194,13 @@ def join_in_place(module: fx.GraphModule) -> None:
         graph.erase_node(node)
 
 
+@whole
 def slice_channels(x: Tensor, start: int, stop: int) -> Tensor:
     """A slice of the channels, the same memory."""
     return x[:, start:stop]
 
 
+@whole
 def copy_missing(whole: Tensor, parts: Sequence[Tensor]) -> Tensor:
     """Copy into a tensor, channel after channel, those parts that are not there yet."""
     start = 0
