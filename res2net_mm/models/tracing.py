@@ -60,7 +60,8 @@ class ScriptableGraph(fx.GraphModule):
     """The graph of a module for TorchScript, and the module itself for all others.
 
     ``torch.jit.script`` puts it into the place of the module in the model that it is given, and leaves it there. So it
-    runs, trains, takes weights and is copied as the module would be.
+    runs, trains, takes weights and hooks, and is copied as the module would be; but the stages and blocks in it are
+    empty shells around the layers. Whoever needs them scripts a copy of the model.
 
     Args:
         module (nn.Module): The module; the layers in the graph are its own.
@@ -80,6 +81,8 @@ class ScriptableGraph(fx.GraphModule):
         super().__init__(module, graph, type(module).__name__)
         for name, child in self.named_modules():
             self._resemble(child, module.get_submodule(name))
+        # A hook that is put on this graph later is one on the module.
+        self.__dict__.update({name: hooks for name, hooks in module.__dict__.items() if '_hooks' in name})
         self.__dict__['origin'] = (module, )  # in a tuple it is no part of this module
 
     @staticmethod
@@ -112,6 +115,10 @@ class ScriptableGraph(fx.GraphModule):
         self.origin[0].train(mode)
         self.training = mode
         return self
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Take weights as the module does."""
+        return self.origin[0].load_state_dict(*args, **kwargs)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         self.origin[0]._load_from_state_dict(*args)

@@ -124,6 +124,22 @@ def test_a_backbone_in_a_model_refuses_a_part_of_its_weights():
         model.load_state_dict(state, strict=False)
 
 
+def test_what_is_asked_of_a_backbone_in_a_scripted_model():
+    model, x, called = nn.Sequential(build(SMALL)), images(SMALL), []
+    backbone = model[0]
+    state = dict(backbone.state_dict())
+    torch.jit.script(model)
+    handle = model[0].register_forward_hook(lambda *args: called.append(args[0]))
+    model(x)
+    handle.remove()
+    model(x)
+    assert called == [backbone] and torch.jit.script(model) is not None
+    before = state.pop('layer1.0.conv1.weight').clone()
+    assert model[0].load_state_dict(state, strict=False).missing_keys == ['layer1.0.conv1.weight']
+    model[0].init_weights()
+    assert not torch.equal(backbone.layer1[0].conv1.weight, before)
+
+
 def test_two_models_of_the_same_layers_do_not_share_a_function():
     two, four, x = build(SMALL, out_indices=(1, 3)), build(SMALL), images(SMALL, 64)
     assert [len(torch.jit.script(model)(x)) for model in (two, four)] == [2, 4]
