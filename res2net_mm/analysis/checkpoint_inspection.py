@@ -23,6 +23,7 @@ RES2NET, DLA, BL_RES2NET, CIFAR = (
     f'res2net_mm.{name}' for name in ('Res2Net', 'DLA', 'BLRes2Net', 'CifarRes2NeXt'))
 # What the named ResNet-shaped models have in common, beside what their names say.
 COMMON = dict(base_channels=64, num_stages=4, in_channels=3)
+STEMS = ('base_layer.0.weight', 'stem.0.weight', 'conv1.weight')  # the first convolution of a backbone
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class RecoveredBackbone:
         if self.type == RES2NET:
             if any(arguments.pop(key) != value for key, value in COMMON.items()):
                 return None
-        elif self.type != DLA:  # not all arguments of the others are recovered
+        elif self.type != DLA or 'in_channels' in arguments:  # not all arguments of the others are recovered
             return None
         return find_name(self.type, arguments)
 
@@ -147,13 +148,15 @@ def recover_backbone(state: dict[str, Tensor]) -> RecoveredBackbone:
     conv = state[f'{block}convs.0.weight']
     groups = conv.shape[0] // conv.shape[1]
     arguments: dict[str, Any] = dict(scales=count_splits(state), base_width=conv.shape[0] // groups, groups=groups)
-    stem = state.get('stem.0.weight', state.get('conv1.weight'))
+    stem = next((state[name] for name in STEMS if name in state), None)
+    in_channels = stem.shape[1] if is_conv(stem) else COMMON['in_channels']
+    other = {} if in_channels == COMMON['in_channels'] else dict(in_channels=in_channels)
     if 'base_layer.0.weight' in state:
-        return RecoveredBackbone(DLA, arguments)
+        return RecoveredBackbone(DLA, {**arguments, **other})
     if 'b_conv0.weight' in state:
-        return RecoveredBackbone(BL_RES2NET, arguments)
+        return RecoveredBackbone(BL_RES2NET, {**arguments, **other})
     if 'stem.0.weight' not in state and is_conv(stem) and stem.shape[2] == 3:
-        return RecoveredBackbone(CIFAR, dict(arguments, depth=3 * len(blocks) + 2))
+        return RecoveredBackbone(CIFAR, dict(arguments, depth=3 * len(blocks) + 2, **other))
 
     counts = Counter(int(name[len('layer')]) for name in blocks)
     stages = tuple(counts[i] for i in sorted(counts))
@@ -170,7 +173,7 @@ def recover_backbone(state: dict[str, Tensor]) -> RecoveredBackbone:
         num_stages=len(stages),
         deep_stem='stem.0.weight' in state,
         avg_down=any(is_conv(state.get(f'layer{i}.0.downsample.1.weight')) for i in counts),
-        in_channels=stem.shape[1] if is_conv(stem) else 3,
+        in_channels=in_channels,
         se_reduction=se.shape[1] // se.shape[0] if se is not None else 0))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..utils.config import config_name
+from ..utils.config import config_name, load_config
 from .models import build_backbone, build_random_backbone
 from .receptive_field import MEAN, SHARES, STD, ReceptiveField, calibrate_norms, measure_receptive_fields
 
@@ -84,7 +84,7 @@ def measure_config(config: str, checkpoint: str | None, inputs: Tensor, blocks: 
     Args:
         config (str): A config of a model with a backbone.
         checkpoint (str | None): A checkpoint of the backbone or of a model with it; None for random weights.
-        inputs (Tensor): Images, (n, in_channels, size, size), on the device to run on.
+        inputs (Tensor): Images, (n, 3, size, size), on the device to run on; see ``of_channels`` for other backbones.
         blocks (Sequence[str] | None): Names of blocks. Defaults to None, the last one of every stage.
         seed (int): Of random weights and random signs. Defaults to 0.
 
@@ -96,7 +96,9 @@ def measure_config(config: str, checkpoint: str | None, inputs: Tensor, blocks: 
             suit the strides.
     """
     torch.manual_seed(seed)
-    return _measure(config_name(config), build_backbone(config, checkpoint), checkpoint, inputs, blocks, seed)
+    backbone = build_backbone(config, checkpoint)
+    inputs = of_channels(inputs, load_config(config).model.backbone.get('in_channels', 3))
+    return _measure(config_name(config), backbone, checkpoint, inputs, blocks, seed)
 
 
 def _measure(name: str, backbone: nn.Module, checkpoint: str | None, inputs: Tensor, blocks: Sequence[str] | None,
@@ -105,6 +107,19 @@ def _measure(name: str, backbone: nn.Module, checkpoint: str | None, inputs: Ten
     if checkpoint is None:
         calibrate_norms(backbone, inputs)
     return BackboneFields(name, checkpoint, measure_receptive_fields(backbone, inputs, blocks, seed))
+
+
+def of_channels(inputs: Tensor, channels: int) -> Tensor:
+    """Inputs for a backbone of another number of channels: the same channels again and again, or the first of them.
+
+    Args:
+        inputs (Tensor): (n, c, h, w).
+        channels (int): The channels of the backbone's images.
+
+    Returns:
+        Tensor: (n, channels, h, w).
+    """
+    return inputs[:, [channel % inputs.shape[1] for channel in range(channels)]]
 
 
 def receptive_field_table(backbone: BackboneFields) -> Table:

@@ -49,7 +49,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--from-scratch', action='store_true', help='random weights, nothing frozen')
     device_argument(parser)
     parser.add_argument('--gpus', type=int, default=1, metavar='N',
-                        help='GPUs, or with --device cpu processes, per run (1)')
+                        help='GPUs, or with --device cpu processes, per training (1)')
+    parser.add_argument('--test-gpus', type=int, metavar='N', help='the same per test (as --gpus)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override settings of the configs: train_dataloader.batch_size=16')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/reproduce'), metavar='DIR',
@@ -60,8 +61,9 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--stop-on-error', action='store_true', help='do not go on to the next row after one failed')
     parser.add_argument('--report', type=Path, metavar='FILE.md', help='only write the results file as Markdown tables')
     args = parser.parse_args(argv)
-    if args.gpus < 1:
-        parser.error(f'argument --gpus: {args.gpus} must be at least 1')
+    for name, number in (('--gpus', args.gpus), ('--test-gpus', args.test_gpus)):
+        if number is not None and number < 1:
+            parser.error(f'argument {name}: {number} must be at least 1')
     return args
 
 
@@ -70,8 +72,8 @@ def _run(args: argparse.Namespace) -> None:
     tables = read_tables(args.tables)
     settings = RunSettings(
         out=args.out, results=args.results, schedule=args.schedule, from_scratch=args.from_scratch, device=args.device,
-        gpus=args.gpus, options=_parse_options(args.cfg_options), option_arguments=args.cfg_options,
-        dry_run=args.dry_run, stop_on_error=args.stop_on_error)
+        gpus=args.gpus, test_gpus=args.test_gpus, options=_parse_options(args.cfg_options),
+        option_arguments=args.cfg_options, dry_run=args.dry_run, stop_on_error=args.stop_on_error)
     if args.table and args.table not in tables:
         fail(f"no table '{args.table}'; there are:\n{list_tables(tables)}")
     if args.report:

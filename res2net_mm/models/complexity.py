@@ -25,7 +25,7 @@ class Classifier(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, classes)."""
+        """(n, in_channels, h, w) -> (n, classes)."""
         return self.fc(self.backbone(x)[-1].mean((2, 3)))
 
 
@@ -52,7 +52,7 @@ def count(backbone: dict, image_size: int = 224, classes: int = 1000, norms: boo
     with torch.device('meta'):
         model = classifier(backbone, classes).eval()
         with FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, image_size, image_size))
+            model(torch.empty(1, backbone.get('in_channels', 3), image_size, image_size))
     params = sum(p.numel() for name, p in model.named_parameters()
                  if norms or not isinstance(model.get_submodule(name.rpartition('.')[0]), nn.BatchNorm2d))
     return params, counter.get_total_flops() // 2
@@ -77,5 +77,5 @@ def traffic(backbone: dict, image_size: int = 224, classes: int = 1000) -> tuple
         layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
         for layer in layers:
             layer.register_forward_hook(lambda _, inputs, out: moved.append(inputs[0].numel() + out.numel()))
-        model(torch.empty(1, 3, image_size, image_size))
+        model(torch.empty(1, backbone.get('in_channels', 3), image_size, image_size))
     return sum(moved), sum(layer.weight.numel() for layer in layers)

@@ -1,7 +1,6 @@
 """What a row of a table is run with: its config, where everything goes, and the commands."""
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from mmengine.config import Config
 from ..utils.config import find_config, load_config, tool_path
 from ..utils.config_edits import move_data_root
 from ..utils.errors import UserError
+from .identity import experiment_identity, identity_hash, run_identity, total_batch_size
 from .results import TrainingAttempt, kind_of_run, parse_record
 from .schedules import SCHEDULES, config_difference, random_weights
 from .tables import Row
@@ -34,14 +34,15 @@ class RunSettings:
         schedule (str): 'full', 'short' or 'smoke'. Defaults to 'full'.
         from_scratch (bool): Whether to train from random weights. Defaults to False.
         device (str | None): cpu, cuda or cuda:INDEX. Defaults to None: a GPU if there is one.
-        gpus (int): Processes of a run, a GPU for each. Defaults to 1.
+        gpus (int): Processes of a training, a GPU for each. Defaults to 1.
+        test_gpus (int | None): The same of a test. Defaults to None, as many as train.
         options (Mapping[str, Any]): Further changes of the configs by dotted key. Defaults to none.
         option_arguments (Sequence[str]): The same as tools/train.py takes them, KEY=VALUE. Defaults to none.
         dry_run (bool): Whether to log the commands only. Defaults to False.
         stop_on_error (bool): Whether the rows after one that failed are left out. Defaults to False.
 
     Raises:
-        ValueError: If there is no such schedule, or ``gpus`` is less than 1.
+        ValueError: If there is no such schedule, or ``gpus`` or ``test_gpus`` is less than 1.
     """
     out: Path
     results: Path | None = None
@@ -49,6 +50,7 @@ class RunSettings:
     from_scratch: bool = False
     device: str | None = None
     gpus: int = 1
+    test_gpus: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     option_arguments: Sequence[str] = ()
     dry_run: bool = False
@@ -57,8 +59,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise ValueError(f'schedule={self.schedule!r} must be one of {", ".join(SCHEDULES)}')
-        if self.gpus < 1:
-            raise ValueError(f'gpus={self.gpus} must be at least 1')
+        for name in ('gpus', 'test_gpus'):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f'{name}={number} must be at least 1')
         object.__setattr__(self, 'out', Path(self.out).resolve())
 
     @property
@@ -81,7 +85,8 @@ class Run:
         config (Path): The row's config.
         changes (Mapping[str, Any]): What row and schedule change in it, as a partial config.
         cfg (Config): The whole config as it is run.
-        config_hash (str): Hash of ``cfg``.
+        config_hash (str): Hash of what makes it this run (``run_identity``).
+        experiment_hash (str): The same for all runs of the config, whatever their batch (``experiment_identity``).
         folder (Path): Where everything of the run goes; it is named by the hash.
         data (str | None): Folder of the data.
         arguments (Sequence[str]): What tools/train.py and tools/test.py are told alike.
@@ -93,6 +98,7 @@ class Run:
     changes: Mapping[str, Any]
     cfg: Config
     config_hash: str
+    experiment_hash: str
     folder: Path
     data: str | None
     arguments: Sequence[str]
@@ -109,16 +115,32 @@ class Run:
         """The file that keeps every start of the training."""
         return self.folder / 'attempts.json'
 
+    @property
+    def pointer(self) -> Path:
+        """The file in which mmengine keeps the path of the last checkpoint."""
+        return self.folder / 'last_checkpoint'
+
     def read_attempts(self) -> list[TrainingAttempt]:
         """Every start of the training so far."""
-        attempts = json.loads(self.attempts_file.read_text()) if self.attempts_file.is_file() else []
-        return [parse_record(TrainingAttempt, attempt) for attempt in attempts]
+        return read_attempts(self.attempts_file)
+
+    def similar_folders(self) -> list[Path]:
+        """Folders with a training of the same config and schedule that is another run."""
+        folders = sorted(self.folder.parent.glob(f'{self.config.stem}-????????????'))
+        return [folder for folder in folders if folder != self.folder
+                and any((folder / file).is_file() for file in (self.attempts_file.name, self.pointer.name))]
 
     def write_attempts(self, attempts: Sequence[TrainingAttempt]) -> None:
         """Keep every start of the training; the file is never half written."""
         unfinished = self.attempts_file.with_suffix('.unfinished')
         unfinished.write_text(json.dumps([asdict(attempt) for attempt in attempts], indent=1))
         os.replace(unfinished, self.attempts_file)
+
+
+def read_attempts(path: Path) -> list[TrainingAttempt]:
+    """Every start of a training, as ``Run.write_attempts`` keeps them; none if there is no such file."""
+    attempts = json.loads(path.read_text()) if path.is_file() else []
+    return [parse_record(TrainingAttempt, attempt) for attempt in attempts]
 
 
 def plan_run(row: Row, data: str | None, settings: RunSettings) -> Run:
@@ -154,16 +176,16 @@ def plan_run(row: Row, data: str | None, settings: RunSettings) -> Run:
         raise RowError(error) from error
     except KeyError as error:
         raise RowError(f'{row.config} has no {error}') from error
-    # default=str: a config may hold types.
-    digest = hashlib.sha256(json.dumps(whole.to_dict(), default=str).encode()).hexdigest()[:12]
+    run_cfg = whole.to_dict()
+    digest = identity_hash(run_identity(run_cfg, settings.gpus))
     arguments = ['--data-root', data] if data else []
     arguments += ['--device', settings.device] if settings.device else []
     arguments += ['--cfg-options', *settings.option_arguments] if settings.option_arguments else []
-    per_device = whole.train_dataloader.get('batch_size')
     return Run(row=row, config=config, changes=config_difference(cfg, changed), cfg=whole, config_hash=digest,
+               experiment_hash=identity_hash(experiment_identity(run_cfg)),
                folder=settings.out / settings.schedule / f'{config.stem}-{digest}',
                data=data or whole.get('data_root'), arguments=arguments,
-               batch_size=per_device and per_device * settings.gpus,
+               batch_size=total_batch_size(run_cfg, settings.gpus),
                recipe_batch_size=whole.get('auto_scale_lr', {}).get('base_batch_size'))
 
 

@@ -40,12 +40,18 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class TrainingAttempt(RunRecord):
-    """One start of a training.
+    """One start of a training; it is written down before the training begins, and again when it ends.
 
     Attributes:
         finished (bool): Whether it came to the end of the training. Defaults to True.
+        batch_size (int | None): Images per iteration over all devices. Defaults to None: the config does not say.
+        data (str | None): Folder of the data. Defaults to None: the config does not say.
+        experiment_hash (str): Of the config without its batch. Defaults to '', of a version that did not know it.
     """
     finished: bool = True
+    batch_size: int | None = None
+    data: str | None = None
+    experiment_hash: str = ''
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,13 @@ class Result:
         setting (str | None): How it was tested, for tables with several settings.
         config (str): File name of the config.
         changes (Mapping[str, Any]): What the row changes in the config, by dotted key.
-        config_hash (str): Hash of the config that was run.
+        config_hash (str): Hash of what makes it this run, see ``identity.py``.
         schedule (str): 'full', 'short' or 'smoke'.
         from_scratch (bool): Whether all weights were random in the beginning.
         options (list[str]): Further changes of the config, KEY=VALUE.
         data (str | None): Folder of the data.
         seed (int | None): Random seed.
-        batch_size (int | None): Images per iteration over all devices.
+        batch_size (int | None): Images per iteration of the training over all its devices.
         recipe_batch_size (int | None): The same in the recipe.
         train (TrainingRecord): The training.
         test (RunRecord): The test.
@@ -148,6 +154,10 @@ def _parse_result(values: dict[str, Any]) -> Result:
     absent: dict[str, Any] = dict(table='', row='', model='', split=None, changes={}, seed=None, batch_size=None,
                   recipe_batch_size=None, paper={})
     values = {**absent, **values}
+    if 'batch_size' not in values['train'] and values['batch_size']:
+        # Older versions multiplied the batch of a device by the devices of the test.
+        per_device = values['batch_size'] // values['test'].get('devices', 1)
+        values['batch_size'] = per_device * values['train'].get('devices', 1)
     values['train'] = parse_record(TrainingRecord, values['train'])
     values['test'] = parse_record(RunRecord, values['test'])
     return parse_record(Result, values)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from ..utils.errors import UserError
 from ..utils.provenance import now, provenance
 from .figure import draw_series_figure
-from .plans import RowError, Run, RunSettings, plan_run, tool_command
+from .plans import RowError, Run, RunSettings, plan_run, read_attempts, tool_command
 from .report import compare, comparison_table, format_changes
 from .results import (
     Result,
@@ -156,12 +156,15 @@ def train_row(run: Run, settings: RunSettings, log: Callable[[str], None]) -> No
         log (Callable[[str], None]): Takes lines on what is done.
 
     Raises:
-        RowError: If the training failed.
+        RowError: If the training failed, or cannot go on with these settings.
     """
     attempts = run.read_attempts()
     if attempts and attempts[-1].finished:
-        log(f'{run.row.full_name}: trained already, {attempts[-1].date}')
+        log(f'{run.row.full_name}: trained already, {attempts[-1].date}, {training_setup(attempts[-1], run)}')
         return
+    check_continuation(run, attempts, settings)
+    if not attempts:
+        log_similar_trainings(run, log)
     scale = ['--auto-scale-lr'] if run.recipe_batch_size else []
     command = tool_command(settings.gpus, 'train.py', run.config_file, '--resume', *scale, '--work-dir', run.folder,
                            *run.arguments)
@@ -172,7 +175,9 @@ def train_row(run: Run, settings: RunSettings, log: Callable[[str], None]) -> No
     if run.changes:
         title = f'{run.config.name}, schedule {settings.schedule}: written by tools/reproduce.py.'
         run.config_file.write_text(derived_config_text(run.config, run.changes, title))
-    attempt = TrainingAttempt(**provenance(settings.device), devices=settings.gpus, finished=False)
+    attempt = TrainingAttempt(**provenance(settings.device), devices=settings.gpus, finished=False,
+                              batch_size=run.batch_size, data=run.data, experiment_hash=run.experiment_hash)
+    run.write_attempts([*attempts, attempt])  # before it starts: whatever ends it, what it began with is known
     started = time.monotonic()
     try:
         code = subprocess.call(command)
@@ -182,6 +187,43 @@ def train_row(run: Run, settings: RunSettings, log: Callable[[str], None]) -> No
         run.write_attempts([*attempts, attempt])
     if code:
         raise RowError(f'tools/train.py ended with exit code {code}; it said why above')
+
+
+def check_continuation(run: Run, attempts: Sequence[TrainingAttempt], settings: RunSettings) -> None:
+    """Refuse to go on from a checkpoint on other devices than it was trained on, or on nobody knows which.
+
+    Raises:
+        RowError: The message says how to go on.
+    """
+    if not run.pointer.is_file():
+        return
+    if not attempts:
+        raise RowError(f'{run.folder} has a checkpoint and no {run.attempts_file.name}, so nobody knows what it was '
+                       'trained with; remove the folder to start anew')
+    if attempts[-1].devices != settings.gpus:
+        raise RowError(f'the training in {run.folder} was begun {training_setup(attempts[-1], run)}, and cannot go on '
+                       f'on {settings.gpus}: give --gpus {attempts[-1].devices} and the same batch of a device, or '
+                       'remove the folder to start anew')
+
+
+def training_setup(attempt: TrainingAttempt, run: Run) -> str:
+    """On how many devices, with which batch, and on what data if that is elsewhere now, a training was begun."""
+    elsewhere = f', and the data in {attempt.data}, taken for that in {run.data}' if attempt.data != run.data else ''
+    return f'on {attempt.devices} device{"s" * (attempt.devices > 1)} with batch {attempt.batch_size}{elsewhere}'
+
+
+def log_similar_trainings(run: Run, log: Callable[[str], None]) -> None:
+    """Say where there is a training of the same config that this run does not go on with, and why."""
+    for folder in run.similar_folders():
+        attempts = read_attempts(folder / run.attempts_file.name)
+        if not attempts or not attempts[-1].experiment_hash:
+            log(f'    {folder} is of an older version, which did not write down what it was trained with: it is left '
+                'alone, and this run starts anew')
+        elif attempts[-1].experiment_hash == run.experiment_hash:
+            last = attempts[-1]
+            log(f'    {folder} was {"trained" if last.finished else "begun"} {training_setup(last, run)}: this run, '
+                f'with batch {run.batch_size}, is another one and starts anew. To go on with that one give '
+                f'--gpus {last.devices}' + (', with --test-gpus for its test' if last.finished else ''))
 
 
 def test_row(table: Table, run: Run, setting: str | None, settings: RunSettings,
@@ -202,9 +244,10 @@ def test_row(table: Table, run: Run, setting: str | None, settings: RunSettings,
         RowError: If the training left no checkpoint, the test failed, or a published number was not measured.
     """
     work_dir = run.folder / ('test' if setting is None else f'test_{setting}')
-    pointer = run.folder / 'last_checkpoint'
+    pointer = run.pointer
     checkpoint = pointer.read_text().strip() if pointer.is_file() else run.folder / 'THE_LAST_CHECKPOINT.pth'
-    command = tool_command(settings.gpus, 'test.py', run.config_file, checkpoint,
+    devices = settings.test_gpus or settings.gpus
+    command = tool_command(devices, 'test.py', run.config_file, checkpoint,
                            *(['--setting', setting] if setting else []), '--work-dir', work_dir, *run.arguments)
     if settings.dry_run:
         log_command(command, log)
@@ -212,7 +255,7 @@ def test_row(table: Table, run: Run, setting: str | None, settings: RunSettings,
     if not pointer.is_file():
         raise RowError(f'the training left no {pointer}')
     log_command(command, log)
-    record, started = RunRecord(**provenance(settings.device), devices=settings.gpus), time.monotonic()
+    record, started = RunRecord(**provenance(settings.device), devices=devices), time.monotonic()
     code = subprocess.call(command)
     if code:
         raise RowError(f'tools/test.py ended with exit code {code}; it said why above')
@@ -236,7 +279,7 @@ def make_result(run: Run, setting: str | None, settings: RunSettings, test: RunR
         table=row.table, row=row.name, model=row.model, split=row.split, setting=setting, config=run.config.name,
         changes=row.changes, config_hash=run.config_hash, schedule=settings.schedule,
         from_scratch=settings.from_scratch, options=list(settings.option_arguments), data=run.data,
-        seed=run.cfg.get('randomness', {}).get('seed'), batch_size=run.batch_size,
+        seed=run.cfg.get('randomness', {}).get('seed'), batch_size=training.batch_size,
         recipe_batch_size=run.recipe_batch_size, train=training, test=test, measured=measured,
         paper=row.paper.get(setting, {}))
 

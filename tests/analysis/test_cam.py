@@ -1,5 +1,6 @@
 """Class activation maps: that they show the object of generated images, for all three tasks, and every error."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 pytest.importorskip('pytorch_grad_cam')
 pytest.importorskip('mmpretrain')
-from res2net_mm.analysis.cam import coverage, explain, targets  # noqa: E402
+from res2net_mm.analysis.cam import coverage, explain, figure, targets  # noqa: E402
 from res2net_mm.cli import cam  # noqa: E402
 from res2net_mm.utils.images import find_images, read_image  # noqa: E402
 
@@ -216,7 +217,7 @@ def test_default_layer(backbone, name):
     model = torch.nn.Module()
     model.backbone = MODELS.build(backbone)
     model.eval()
-    assert explain.last_block_name(model, 'cpu') == f'backbone.{name}'
+    assert explain.last_block_name(model, torch.zeros(1, 3, 64, 64)) == f'backbone.{name}'
 
 
 def test_region_goes_the_way_of_the_image(stripes, tmp_path):
@@ -231,6 +232,95 @@ def test_region_goes_the_way_of_the_image(stripes, tmp_path):
     assert np.array_equal(model.box_region(image, (60, 20, 20, 10)), expected)
     assert model.prepare_image(image).image.shape == (40, 40, 3)
     assert not model.box_region(image, (0, 20, 20, 10)).any()  # cropped away
+
+
+KINDS = {  # of images: channels, how they are loaded, and the data_preprocessor
+    'grey': (1, "'grayscale'", 'dict(mean=[127.], std=[64.])'),
+    'grey, not normalised': (1, "'grayscale'", 'dict()'),
+    'colours, not normalised': (3, "'color'", 'dict()'),
+    'colours, RGB': (3, "'color'", 'dict(mean=[127.] * 3, std=[64.] * 3, to_rgb=True)'),
+    'colours and alpha': (4, "'unchanged'", 'dict(mean=[127.] * 4, std=[64.] * 4)'),
+    'colours and alpha, not normalised': (4, "'unchanged'", 'dict()'),
+}
+
+
+def classifier_of(folder, channels, color_type, preprocessor):
+    """A classifier of images of a kind: its config and checkpoint."""
+    text = CLASSIFIER.replace('dict(mean=[127.] * 3, std=[64.] * 3, num_classes=2)', preprocessor)
+    text = text.replace('base_channels=8', f'base_channels=8, in_channels={channels}')
+    text = text.replace("dict(type='LoadImageFromFile')", f"dict(type='LoadImageFromFile', color_type={color_type})")
+    config = write_config(folder, text)
+    return config, saved(build(config), folder)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_images_of_every_kind(kind, tmp_path):
+    channels = KINDS[kind][0]
+    image = np.random.default_rng(0).integers(0, 255, (64, 48, channels), np.uint8)
+    cv2.imwrite(str(tmp_path / 'image.png'), image)
+    config, checkpoint = classifier_of(tmp_path, *KINDS[kind])
+    boxes = dict(images=[dict(id=0, file_name='image.png')], categories=[dict(id=1, name='level')],
+                 annotations=[dict(image_id=0, category_id=1, bbox=[8, 16, 24, 32])])
+    (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
+    cam.main([config, checkpoint, str(tmp_path / 'image.png'), '--boxes', str(tmp_path / 'boxes.json'),
+              '--out', str(tmp_path / 'out')])
+    results = json.loads((tmp_path / 'out' / 'cam.json').read_text())
+    assert results['models']['model']['layer'] == 'backbone.layer4.1' and len(results['maps']) == 1
+    measured = results['coverage']['objects'][0]['models']['model']
+    assert measured['share_of_picture'] == 24 * 32 / (64 * 48)
+    model = explain.ExplainedModel(config, checkpoint)
+    prepared = model.prepare_image(tmp_path / 'image.png')
+    assert prepared.batch.shape == (1, channels, 64, 48) and prepared.image.shape == (64, 48, channels)
+    assert cv2.imread(str(tmp_path / 'out' / 'cam_001.png')) is not None
+
+
+@pytest.mark.parametrize(('channels', 'color_type', 'preprocessor', 'message'), [
+    (1, "'color'", 'dict()', r"config '.*model.py': the model refuses the image .*\(1, 3, 64, 48\).*1 channels"),
+    (1, "'grayscale'", 'dict(mean=[127.] * 3, std=[64.] * 3)', r'the model refuses the image'),
+    (3, "'unchanged'", 'dict(mean=[127.] * 3, std=[64.] * 3)', r'its data_preprocessor refuses .*\(4, 64, 48\)'),
+])
+def test_images_of_another_number_of_channels(channels, color_type, preprocessor, message, tmp_path):
+    cv2.imwrite(str(tmp_path / 'image.png'), np.full((64, 48, 4), 9, np.uint8))
+    with pytest.raises(SystemExit) as error:
+        cam.main([*classifier_of(tmp_path, channels, color_type, preprocessor), str(tmp_path / 'image.png'),
+                  '--out', str(tmp_path / 'out')])
+    assert re.search(message, str(error.value)), error.value
+
+
+@pytest.mark.parametrize('text', [FASTER_RCNN, SEGMENTOR], ids=['detector', 'segmentor'])
+def test_a_grey_image_for_every_task(text, images, tmp_path):
+    pytest.importorskip('mmdet' if text == FASTER_RCNN else 'mmseg')
+    text += PIPELINE.format('CocoDataset', 'PackDetInputs') if text == FASTER_RCNN else ''
+    grey = '[127.], std=[64.]' + (', bgr_to_rgb=False' if text.startswith(FASTER_RCNN) else '')
+    text = text.replace('PREPROCESSOR', PREPROCESSOR).replace('[127.] * 3, std=[64.] * 3', grey)
+    text = text.replace('BACKBONE_', "backbone=dict(_delete_=True, type='res2net_mm.Res2Net', depth=26, "
+                        'base_channels=8, in_channels=1)').replace('BACKBONE', BACKBONE[:-1] + ', in_channels=1)')
+    config = write_config(tmp_path, text.replace(
+        "dict(type='LoadImageFromFile')", "dict(type='LoadImageFromFile', color_type='grayscale')"))
+    model = explain.ExplainedModel(config, saved(build(config), tmp_path))
+    prepared = model.prepare_image(images[0][0])
+    assert prepared.batch.shape[1] == 1 and model.explain(prepared)[0].shape == (96, 96)
+
+
+def test_region_of_a_pipeline_that_normalises(stripes, tmp_path):
+    text = CLASSIFIER.replace("dict(type='PackInputs')", "dict(type='Normalize', mean=[127.] * 3, std=[64.] * 3), "
+                              "dict(type='PackInputs')").replace('dict(mean=[127.] * 3, std=[64.] * 3, num', 'dict(num')
+    model = explain.ExplainedModel(write_config(tmp_path, text), stripes[1])
+    cv2.imwrite(str(tmp_path / 'image.png'), np.zeros((40, 40, 3), np.uint8))
+    region = model.box_region(tmp_path / 'image.png', (10, 20, 5, 10))
+    assert region.sum() == 50 and region[20:30, 10:15].all()
+
+
+def test_displayed_images():
+    """Channels as one sees them, whatever their number, order and type."""
+    image = np.arange(2 * 2 * 5, dtype=np.uint8).reshape(2, 2, 5)
+    assert np.allclose(figure.displayed(image) * 255, image[..., [2, 1, 0]])
+    for channels in (1, 2):
+        assert np.allclose(figure.displayed(image[..., :channels]) * 255, image[..., [0, 0, 0]])
+    for values in (image.astype(np.uint16) * 1000, image.astype(np.float32) / 9 - 1):
+        shown = figure.displayed(values)
+        assert shown.dtype == np.float32 and shown.min() == 0 and shown.max() == 1
+    assert not figure.displayed(np.full((2, 2, 1), 7.)).any()
 
 
 def test_coverage_of_a_box():
@@ -283,8 +373,8 @@ def test_command(stripes, images, tmp_path, capsys):
               '--target-layer', 'backbone.layer3.1', '--out', str(out)])
     assert 'energy in box' in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ['cam.json', 'cam_001.png', 'cam_002.png', 'coverage.png']
-    figure = cv2.imread(str(out / 'cam_001.png'))
-    assert figure.shape[0] > 2 * figure.shape[1]  # 8 rows of an image and two maps
+    drawn = cv2.imread(str(out / 'cam_001.png'))
+    assert drawn.shape[0] > 2 * drawn.shape[1]  # 8 rows of an image and two maps
     results = json.loads((out / 'cam.json').read_text())
     assert results['models']['model (2)']['layer'] == 'backbone.layer3.1'
     assert len(results['maps']) == 18 and {record['class_name'] for record in results['maps']} == {'level'}
@@ -298,9 +388,9 @@ def test_detector(text, images, tmp_path):
     pytest.importorskip('mmdet')
     config = write_config(tmp_path, text + PIPELINE.format('CocoDataset', 'PackDetInputs'))
     model = explain.ExplainedModel(config, saved(build(config), tmp_path))
-    assert model.method.__name__ == 'HiResCAM' and model.layer_name == 'backbone.layer4.1'
     prepared = model.prepare_image(images[0][0])
     heat, answer = model.explain(prepared)
+    assert model.method.__name__ == 'HiResCAM' and model.layer_name == 'backbone.layer4.1'
     assert heat.shape == prepared.image.shape[:2] == (96, 96)
     output = model.task(prepared.batch)[0]
     assert answer.score == output.scores.max().item() == answer.target(output).item()

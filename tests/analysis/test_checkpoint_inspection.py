@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import V1B, numbered, on_meta, other_library, small_state
+from helpers import BACKBONES, V1B, build, numbered, on_meta, other_library, small_state
 
 from res2net_mm import Res2Net
 from res2net_mm.analysis.checkpoint_inspection import backbone_config, inspect_checkpoint, recover_backbone
@@ -45,6 +45,14 @@ def test_inspect_recovers_what_has_no_name():
     config = eval(backbone_config(found, None, 'f.pth').partition('=')[2])
     assert {**arguments, 'type': 'res2net_mm.Res2Net'}.items() == {
         k: v for k, v in config.items() if k != 'init_cfg'}.items()
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+@pytest.mark.parametrize('name', ['v1', 'v1b', 'DLA', 'Big-Little', 'CIFAR'])
+def test_inspect_recovers_the_channels_of_the_images(name, channels):
+    found = recover_backbone(on_meta(build, BACKBONES[name], in_channels=channels).state_dict())
+    assert found.name is None
+    assert eval(backbone_config(found, None, 'f.pth').partition('=')[2])['in_channels'] == channels
 
 
 def test_inspect_says_which_stage_pool_and_why(tmp_path, capsys):

@@ -4,7 +4,7 @@ import pytest
 from helpers import ROOT
 
 from res2net_mm.analysis.complexity import CIFAR, IMAGENET, complexity_page
-from res2net_mm.models.complexity import traffic
+from res2net_mm.models.complexity import count, traffic
 
 COMMITTED = (ROOT / 'docs' / 'complexity.md').read_text()
 
@@ -53,6 +53,17 @@ def test_counts(row):
         assert f'{numbers[0]:.{digits}f}' == row.published.params
     if row.published.macs:  # sources round down (4.255 to 4.2) and up (3.536 to 3.6)
         assert abs(numbers[1] - float(row.published.macs)) < 0.07
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_images_of_other_channels(channels):
+    """Only the stem differs: 8 kernels of 7 x 7 for each channel more or less."""
+    backbone = dict(type='res2net_mm.Res2Net', depth=26, base_channels=8)
+    more = (channels - 3) * 8 * 49
+    params, macs = count(dict(backbone, in_channels=channels))
+    usual = count(backbone)
+    assert (params - usual[0], macs - usual[1]) == (more, more * 112**2)
+    assert traffic(dict(backbone, in_channels=channels))[0] - traffic(backbone)[0] == (channels - 3) * 224**2
 
 
 def test_traffic():

@@ -8,6 +8,7 @@ import torch
 from helpers import randomise
 
 from res2net_mm import DLA, BLRes2Net, Res2Net
+from res2net_mm.analysis import receptive_field_figure
 from res2net_mm.analysis.receptive_field import (
     ReceptiveField,
     calibrate_norms,
@@ -135,6 +136,25 @@ def test_command(tmp_path, capsys):
     blocks = json.loads((out / 'receptive_field.json').read_text())['models']['small']['blocks']
     assert [row['theoretical'] for row in blocks['layer1.1']] == [13, 17, 21, 9]
     assert all(row['radius']['50'] <= row['radius']['95'] <= row['theoretical'] for row in blocks['layer1.1'])
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+@pytest.mark.parametrize('on_images', [False, True])
+def test_images_of_other_channels(channels, on_images, tmp_path):
+    (tmp_path / 'small.py').write_text(CONFIG.replace('depth', f'in_channels={channels}, depth'))
+    import cv2
+    cv2.imwrite(str(tmp_path / 'image.png'), np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8))
+    arguments = ['--images', str(tmp_path / 'image.png')] if on_images else ['--inputs', '1']
+    main(['--config', str(tmp_path / 'small.py'), '--size', '64', '--out', str(tmp_path), '--blocks', 'layer1.1',
+          *arguments])
+    blocks = json.loads((tmp_path / 'receptive_field.json').read_text())['models']['small']['blocks']
+    assert [row['theoretical'] for row in blocks['layer1.1']] == [13, 17, 21, 9]
+
+
+def test_channels_of_the_inputs():
+    inputs, of_channels = torch.randn(2, 3, 4, 4), receptive_field_figure.of_channels
+    assert of_channels(inputs, 3).equal(inputs) and of_channels(inputs, 1).equal(inputs[:, :1])
+    assert of_channels(inputs, 5).equal(torch.cat([inputs, inputs[:, :2]], dim=1))
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

@@ -29,7 +29,8 @@ def test_wrong_arguments(arguments, message):
     assert re.search(message, str(stop.value.code)), stop.value.code
 
 
-@pytest.mark.parametrize('arguments', [['table7', '--schedule', 'long'], ['table7', '--gpus', '0']])
+@pytest.mark.parametrize('arguments', [['table7', '--schedule', 'long'], ['table7', '--gpus', '0'],
+                                       ['table7', '--test-gpus', '0']])
 def test_wrong_choice(arguments, capsys):
     with pytest.raises(SystemExit):
         reproduce.main(arguments)

@@ -32,7 +32,7 @@ def played(folder, monkeypatch):
                     return code
             (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_600.pth'))
         else:
-            (work_dir / '20260101_000000').mkdir(parents=True)
+            (work_dir / '20260101_000000').mkdir(parents=True, exist_ok=True)
             (work_dir / '20260101_000000' / '20260101_000000.json').write_text(json.dumps(played.log))
         return 0
 

@@ -39,6 +39,21 @@ def test_line_from_before_there_were_changes(tmp_path):
     assert newest_result(results, rows['scale2'], None) is None
 
 
+def test_line_from_before_the_training_wrote_down_its_batch(tmp_path):
+    """It has the batch of a device times the devices of the test."""
+    rows, path = read_tables()['table7'].rows, tmp_path / 'results.jsonl'
+    append_result(path, sample_result(rows['r50']))
+    line = json.loads(path.read_text())
+    for key in ('batch_size', 'data', 'experiment_hash'):
+        del line['train'][key]
+    line['batch_size'], line['train']['devices'], line['test']['devices'] = 4, 8, 2
+    path.write_text(json.dumps(line) + '\n')
+    line['batch_size'] = None
+    with open(path, 'a') as file:
+        file.write(json.dumps(line) + '\n')
+    assert [result.batch_size for result in read_results(path, pytest.fail)] == [16, None]
+
+
 def test_lines_keep_their_form(tmp_path):
     """What a version wrote is read by every other: the keys of a line are fixed."""
     path = tmp_path / 'results.jsonl'
@@ -48,4 +63,5 @@ def test_lines_keep_their_form(tmp_path):
                           'from_scratch', 'options', 'data', 'seed', 'batch_size', 'recipe_batch_size', 'train', 'test',
                           'measured', 'paper']
     run = ['date', 'commit', 'version', 'torch', 'device', 'devices', 'seconds']
-    assert list(line['test']) == run and list(line['train']) == [*run, 'finished', 'attempts']
+    assert list(line['test']) == run and list(line['train']) == [
+        *run, 'finished', 'batch_size', 'data', 'experiment_hash', 'attempts']

@@ -1,4 +1,5 @@
 """Rows of tables trained and tested: one for real, the others with tools/train.py and tools/test.py played."""
+import json
 import re
 import subprocess
 import sys
@@ -75,6 +76,121 @@ def test_several_gpus(folder, played):
     assert '-m torch.distributed.run --standalone --nproc_per_node=4' in train and '--launcher pytorch' in train
     assert train.endswith('--cfg-options randomness.seed=1')
     assert read_lines(folder)[0]['train']['devices'] == 4 and read_lines(folder)[0]['batch_size'] == 4 * 8
+
+
+def test_a_test_on_other_devices_than_the_training(folder, played, capsys):
+    """The batch is that of the training, whatever tests later; alone, or right after it."""
+    played.log = {}
+    with pytest.raises(SystemExit, match='has no coco/bbox_mAP'):
+        reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+    played.log = {'coco/bbox_mAP': 0.345, 'coco/bbox_mAP_50': 0.5}
+    reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8', '--test-gpus', '1'))
+    [record] = read_lines(folder)
+    assert (record['batch_size'], record['train']['devices'], record['test']['devices']) == (64, 8, 1)
+    assert (record['train']['batch_size'], record['train']['attempts']) == (64, 1)
+    assert 'nproc_per_node' not in ' '.join(played.commands[-1]) and 'nproc_per_node=8' in ' '.join(played.commands[0])
+
+    # The same batch on one device is the same run, and keeps what it was trained with.
+    (folder / 'out' / 'results.jsonl').unlink()
+    reproduce.main(command(folder, '--rows', 'r50', '--cfg-options', 'train_dataloader.batch_size=64'))
+    [record] = read_lines(folder)
+    assert (record['batch_size'], record['train']['devices'], record['test']['devices']) == (64, 8, 1)
+    assert 'trained already' in capsys.readouterr().out
+
+
+def test_the_batch_in_a_result_is_that_of_its_training(folder, played):
+    """Interrupted between training and test, and taken up with another number of devices."""
+    played.log = {}
+    with pytest.raises(SystemExit, match='has no coco/bbox_mAP'):
+        reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+    played.log = {'coco/bbox_mAP': 0.345, 'coco/bbox_mAP_50': 0.5}
+    reproduce.main(command(folder, '--rows', 'r50'))
+    [record] = read_lines(folder)
+    assert record['batch_size'] == 8 * record['train']['devices']
+
+
+def test_another_batch_is_another_run(folder, played, capsys):
+    reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+    capsys.readouterr()
+    reproduce.main(command(folder, '--rows', 'r50'))
+    printed = capsys.readouterr().out
+    assert 'was trained on 8 devices with batch 64: this run, with batch 8, is another one and starts anew' in printed
+    assert 'give --gpus 8, with --test-gpus for its test' in printed
+    assert [record['batch_size'] for record in read_lines(folder)] == [64, 8]
+    assert len({record['config_hash'] for record in read_lines(folder)}) == 2
+
+
+def test_the_same_data_elsewhere_is_the_same_run(folder, played, capsys):
+    for data in ('first', 'second'):
+        reproduce.main(command(folder, '--rows', 'r50', '--data', str(folder / data)))
+    assert len(read_lines(folder)) == 1 and len(played.commands) == 2
+    printed = capsys.readouterr().out
+    assert f'the data in {folder}/first, taken for that in {folder}/second' in printed
+
+
+def interrupted(folder, played, *arguments):
+    """A training that has saved a checkpoint when it fails; its folder."""
+    played.exit_codes = [1]
+    with pytest.raises(SystemExit):
+        reproduce.main(command(folder, '--rows', 'r50', *arguments))
+    [work_dir] = (folder / 'out' / 'full').iterdir()
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_300.pth'))
+    return work_dir
+
+
+def test_an_interrupted_training_on_another_number_of_devices(folder, played, capsys):
+    """With the same batch over all it is refused; with another one it is another run, and said to be."""
+    work_dir = interrupted(folder, played, '--gpus', '8')
+    with pytest.raises(SystemExit, match='begun on 8 devices with batch 64, and cannot go on on 1: give --gpus 8'):
+        reproduce.main(command(folder, '--rows', 'r50', '--cfg-options', 'train_dataloader.batch_size=64'))
+    assert len(played.commands) == 1
+    reproduce.main(command(folder, '--rows', 'r50', '--gpus', '4'))
+    assert f'{work_dir} was begun on 8 devices with batch 64: this run, with batch 32' in capsys.readouterr().out
+    reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+    assert [record['train']['attempts'] for record in read_lines(folder)] == [1, 2]
+    (work_dir / 'attempts.json').unlink()
+    with pytest.raises(SystemExit, match='has a checkpoint and no attempts.json, so nobody knows'):
+        reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_on_with(folder, played):
+    work_dir = interrupted(folder, played, '--gpus', '8')
+    (work_dir / 'last_checkpoint').unlink()
+    reproduce.main(command(folder, '--rows', 'r50', '--cfg-options', 'train_dataloader.batch_size=64'))
+    [record] = read_lines(folder)
+    assert record['train']['devices'] == 1 and record['batch_size'] == 64
+
+
+def test_a_training_that_is_killed_has_written_down_what_it_began_with(folder, played, monkeypatch):
+    class Killed(BaseException):
+        """As if nothing of this process were run any more."""
+
+    written = []
+
+    def kill(command):
+        [path] = (folder / 'out' / 'full').glob('*/attempts.json')
+        written.append(json.loads(path.read_text()))
+        raise Killed
+
+    monkeypatch.setattr(subprocess, 'call', kill)
+    with pytest.raises(Killed):
+        reproduce.main(command(folder, '--rows', 'r50', '--gpus', '8'))
+    [[attempt]] = written
+    assert (attempt['devices'], attempt['batch_size'], attempt['finished']) == (8, 64, False)
+
+
+@pytest.mark.parametrize('attempts', [None, '[{"date": "2026-01-01", "devices": 8, "finished": true}]'])
+def test_a_training_of_an_older_version(attempts, folder, played, capsys):
+    """It is left alone, and said to be."""
+    older = folder / 'out' / 'full' / 'missing-0123456789ab'
+    older.mkdir(parents=True)
+    (older / 'last_checkpoint').write_text(str(older / 'iter_600.pth'))
+    if attempts:
+        (older / 'attempts.json').write_text(attempts)
+    reproduce.main(command(folder, '--rows', 'r50'))
+    assert f'{older} is of an older version' in capsys.readouterr().out
+    assert read_lines(folder)[0]['batch_size'] == 8 and len(played.commands) == 2
+    assert str(older) not in str(played.commands)
 
 
 def test_failed_row_leaves_the_others(folder, played, capsys):
@@ -237,7 +353,7 @@ def test_functions_tell_through_what_they_are_given(folder, played, capsys):
     assert tuple(capsys.readouterr()) == ('', '')
 
 
-@pytest.mark.parametrize('wrong', [dict(schedule='long'), dict(gpus=0)])
+@pytest.mark.parametrize('wrong', [dict(schedule='long'), dict(gpus=0), dict(test_gpus=0)])
 def test_wrong_settings(wrong, tmp_path):
     with pytest.raises(ValueError, match='{}='.format(*wrong)):
         RunSettings(tmp_path, **wrong)

@@ -13,10 +13,12 @@ Maps are in the frame of the network's input: the image as the test pipeline res
 """
 from __future__ import annotations
 
+import copy
 import difflib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 
 from ...datasets.checks.configs import dataset_class, leaves
 from ...utils.config import config_name, load_config
-from ...utils.images import read_image
+from ...utils.images import file_defect
 from ..models import load_weights, transforms_without_annotations
 from .targets import TASKS, Answer
 
@@ -39,8 +41,8 @@ class InputImage:
     """An image as the network gets it.
 
     Attributes:
-        image (np.ndarray): (h, w, 3) uint8, BGR, after the test pipeline's resizing and cropping.
-        batch (Tensor): (1, 3, H, W), normalised, and padded below and to the right.
+        image (np.ndarray): (h, w, c), after the test pipeline's resizing and cropping; usually uint8, three are BGR.
+        batch (Tensor): (1, in_channels, H, W), normalised, and padded below and to the right.
         sample (BaseDataElement): The toolbox's data sample of it.
     """
 
@@ -90,10 +92,16 @@ class ExplainedModel:
         sources = (meta, dataset.get('metainfo') or {}, getattr(dataset_class(dataset, scope), 'METAINFO', {}))
         self.classes: list[str] = list(next((info['classes'] for info in sources if info.get('classes')), []))
 
-        self.layer_name = target_layer or last_block_name(self.model, device)
-        self.layer = find_layer(self.model, self.layer_name)
+        self.layer_name: str | None = None
         self.outputs: list[Tensor] = []
+        if target_layer:
+            self._watch(target_layer)
+
+    def _watch(self, layer_name: str) -> None:
+        """Choose the layer whose output is weighted."""
+        self.layer = find_layer(self.model, layer_name)
         self.layer.register_forward_hook(self._start_graph)
+        self.layer_name = layer_name
 
     def _start_graph(self, layer, inputs, output):
         """Have gradients end at the layer: nothing before it has to be remembered or differentiated."""
@@ -107,16 +115,39 @@ class ExplainedModel:
 
         Raises:
             OSError: If the file cannot be read; the message says what is wrong with it.
+            ValueError: If the data_preprocessor refuses the image: for its number of channels, say.
         """
-        read_image(path)
-        packed = self.prepare(self.load(dict(img_path=str(path), img_id=0)))
-        data = self.model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))
-        return InputImage(packed['inputs'].permute(1, 2, 0).numpy(), data['inputs'], data['data_samples'][0])
+        packed = self.prepare(self._load_image(path))
+        image = packed['inputs']
+        with self._naming_config('its data_preprocessor', image):
+            data = self.model.data_preprocessor(dict(inputs=[image], data_samples=[packed['data_samples']]))
+        return InputImage(image.permute(1, 2, 0).numpy(), data['inputs'], data['data_samples'][0])
+
+    @contextmanager
+    def _naming_config(self, part: str, images: Tensor) -> Iterator[None]:
+        """Say in an error of PyTorch which part of the model refuses what the config makes of an image."""
+        try:
+            yield
+        except (IndexError, RuntimeError, AssertionError) as error:
+            raise ValueError(f"config '{self.config}': {part} refuses the image that its test pipeline makes, of the "
+                             f'shape {tuple(images.shape)}: {error}') from error
+
+    def _load_image(self, path: str | Path) -> dict:
+        """Load an image as the config does: grey, in colours, or with more channels."""
+        defect = file_defect(str(path))
+        try:
+            loaded = None if defect else self.load(dict(img_path=str(path), img_id=0))
+        except Exception as error:  # whatever the loading transform of a config may raise
+            raise OSError(f"image '{path}' cannot be read: not an image, or of an unknown format ({error})") from error
+        if loaded is None:
+            raise OSError(f"image '{path}' {defect or 'cannot be read: not an image, or of an unknown format'}")
+        return loaded
 
     def box_region(self, path: str | Path, box: Sequence[float]) -> np.ndarray:
         """Where in the network's input a box of the image lies.
 
-        A drawing of the box goes through the test pipeline, so that nothing has to be known of its steps.
+        Drawings of the box, and of no box and a box all over, go through the test pipeline, so that nothing has to be
+        known of its steps, not even how they normalise.
 
         Args:
             path (str | Path): The image.
@@ -125,11 +156,15 @@ class ExplainedModel:
         Returns:
             np.ndarray: (h, w) bool.
         """
-        results = self.load(dict(img_path=str(path), img_id=0))
+        loaded = self._load_image(path)
         x, y, w, h = (int(round(value)) for value in box)
-        results['img'] = np.zeros_like(results['img'])
-        results['img'][y:y + max(h, 1), x:x + max(w, 1)] = 255
-        return self.prepare(results)['inputs'][0].numpy() > 127
+        black, white = np.zeros_like(loaded['img']), np.full_like(loaded['img'], 255)
+        drawn = black.copy()
+        drawn[y:y + max(h, 1), x:x + max(w, 1)] = 255
+        none, region, everywhere = (
+            self.prepare({**copy.deepcopy(loaded), 'img': image})['inputs'][0].double().numpy()
+            for image in (black, drawn, white))
+        return region - none > (everywhere - none) / 2
 
     def explain(self, prepared: InputImage, label: int | None = None,
                 region: np.ndarray | None = None) -> tuple[np.ndarray, Answer] | tuple[None, None]:
@@ -152,8 +187,11 @@ class ExplainedModel:
         self.task.sample = prepared.sample
         if region is not None:  # to the size of the padded input
             region = np.pad(region, [(0, padded - side) for padded, side in zip(prepared.batch.shape[2:], (h, w))])
-        self.outputs.clear()
-        output = self.task(prepared.batch)[0]
+        with self._naming_config('the model', prepared.batch):
+            if self.layer_name is None:
+                self._watch(last_block_name(self.model, prepared.batch))
+            self.outputs.clear()
+            output = self.task(prepared.batch)[0]
         answer = self.task.answer(output, label, region)
         if answer is None:
             return None, None
@@ -231,12 +269,12 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     return layers[name]
 
 
-def last_block_name(model: nn.Module, device: str | torch.device) -> str:
+def last_block_name(model: nn.Module, images: Tensor) -> str:
     """Name of the last block of the last stage: the module that returns the last of the backbone's outputs.
 
     Args:
         model (nn.Module): A model with a ``backbone``.
-        device (str | torch.device): Where the model is.
+        images (Tensor): What the backbone is given, (n, in_channels, h, w), where the model is.
 
     Raises:
         ValueError: If no module returns that output.
@@ -250,7 +288,7 @@ def last_block_name(model: nn.Module, device: str | torch.device) -> str:
         if name:
             hooks.append(module.register_forward_hook(keep(name)))
     with torch.no_grad():
-        features = model.backbone(torch.zeros(1, 3, 64, 64, device=device))
+        features = model.backbone(images)
     for hook in hooks:
         hook.remove()
     last = features if isinstance(features, torch.Tensor) else features[-1]

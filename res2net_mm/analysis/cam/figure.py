@@ -18,7 +18,7 @@ class MapCell:
     """One model's map of one image.
 
     Attributes:
-        image (np.ndarray): (h, w, 3) uint8, BGR, as the model gets it.
+        image (np.ndarray): (h, w, c), as the model gets it, BGR if c is 3.
         heat (np.ndarray | None): (h, w) of 0 to 1; None if there is no map.
         caption (str): What stands above.
         outline (np.ndarray | None): (h, w) bool, what a line is drawn around. Defaults to None.
@@ -50,9 +50,9 @@ def draw_maps(rows: Sequence[Sequence[MapCell]], names: Sequence[str], path: str
     for axis in axes.flat:
         axis.axis('off')
     for line, row in zip(axes, rows):
-        line[0].imshow(row[0].image[..., ::-1])
+        line[0].imshow(displayed(row[0].image))
         for axis, cell in zip(line[1:], row):
-            image = cell.image[..., ::-1].astype(np.float32) / 255
+            image = displayed(cell.image)
             axis.imshow(image if cell.heat is None else show_cam_on_image(image, cell.heat, use_rgb=True))
             if cell.outline is not None:
                 axis.contour(cell.outline, levels=[0.5], colors='white', linewidths=1)
@@ -61,6 +61,23 @@ def draw_maps(rows: Sequence[Sequence[MapCell]], names: Sequence[str], path: str
         axis.set_title('\n'.join(filter(None, [name, axis.get_title()])), fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def displayed(image: np.ndarray) -> np.ndarray:
+    """An image of any kind as one sees it: grey if it has fewer than three channels, else the first three as BGR.
+
+    Args:
+        image (np.ndarray): (h, w, c); uint8, or of another type, whose least value is shown black and greatest white.
+
+    Returns:
+        np.ndarray: (h, w, 3) float32 of 0 to 1, RGB.
+    """
+    shown = image[..., 2::-1] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
+    if image.dtype == np.uint8:
+        return shown.astype(np.float32) / 255
+    shown = shown.astype(np.float64)
+    span = shown.max() - shown.min()
+    return ((shown - shown.min()) / (span or 1)).astype(np.float32)
 
 
 def draw_coverage(measured: Sequence[ObjectCoverage], summary: dict[str, SizeSummary], names: Sequence[str],

@@ -64,12 +64,12 @@ class Task(nn.Module):
 
 
 class ClassifierTask(Task):
-    """An mmpretrain model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes)."""
+    """An mmpretrain model as grad-cam takes it: (n, c, h, w) -> logits (n, classes)."""
 
     method = 'GradCAM'
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, classes)."""
+        """(n, c, h, w) -> (n, classes)."""
         return self.model(batch, mode='tensor')
 
     def answer(self, output: Tensor, label: int | None = None, region: np.ndarray | None = None) -> Answer | None:
@@ -80,12 +80,12 @@ class ClassifierTask(Task):
 
 
 class SegmentorTask(Task):
-    """An mmseg model as grad-cam takes it: (n, 3, h, w) -> logits (n, classes, h, w)."""
+    """An mmseg model as grad-cam takes it: (n, c, h, w) -> logits (n, classes, h, w)."""
 
     method = 'HiResCAM'
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, classes, h, w)."""
+        """(n, c, h, w) -> (n, classes, h, w)."""
         logits = self.model.encode_decode(batch, [dict(img_shape=batch.shape[2:])] * len(batch))
         # A single logit is that of the foreground, against a background of 0.
         return logits if logits.shape[1] > 1 else torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -109,12 +109,12 @@ class SegmentorTask(Task):
 
 
 class DetectorTask(Task):
-    """An mmdet model as grad-cam takes it: (n, 3, h, w) -> for each image its detections in the frame of the input."""
+    """An mmdet model as grad-cam takes it: (n, c, h, w) -> for each image its detections in the frame of the input."""
 
     method = 'HiResCAM'
 
     def forward(self, batch: Tensor) -> list[InstanceData]:
-        """(n, 3, h, w) -> the detections of every image, in pixels of the batch."""
+        """(n, c, h, w) -> the detections of every image, in pixels of the batch."""
         samples = [copy.deepcopy(self.sample) for _ in batch]  # the detector asks for sizes and scale
         with scores_keep_gradients():
             return [sample.pred_instances for sample in self.model.predict(batch, samples, rescale=False)]

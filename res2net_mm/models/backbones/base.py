@@ -13,6 +13,7 @@ from ..layers.arguments import Flag, Integer
 from ..layers.bottle2neck import Bottle2neck
 from ..layers.config_rules import InitConfig, LayerConfig
 from ..pretrained import PretrainedModule, as_list, is_pretrained
+from ..tracing import Scriptable
 
 COMMON_RULES = dict(  # of the arguments that every trunk has
     in_channels=Integer(1),
@@ -34,7 +35,7 @@ def batch_norms_to_eval(module: nn.Module) -> None:
             child.eval()
 
 
-class Backbone(PretrainedModule):
+class Backbone(Scriptable, PretrainedModule):
     """A stem followed by stages.
 
     A subclass has the attributes ``variant`` (its name in messages), ``stage_channels`` and ``stage_strides`` (of every

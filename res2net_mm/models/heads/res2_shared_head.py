@@ -10,6 +10,7 @@ from ..layers.arguments import Flag, Integer, OneOf, checked
 from ..layers.bottle2neck import BN
 from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig
 from ..pretrained import PretrainedModule
+from ..tracing import Scriptable
 
 RULES = dict(
     arch=ArchitectureName('res2net_mm.Res2Net'),
@@ -25,7 +26,7 @@ RULES = dict(
 
 
 @MODELS.register_module()
-class Res2SharedHead(PretrainedModule):
+class Res2SharedHead(Scriptable, PretrainedModule):
     """Stage 4 of a Res2Net, ``layer4``, on the features of each RoI (mmdet's ``shared_head``; paper section 4.4).
 
     The backbone beside it has ``num_stages=3, out_indices=(2, )``. Both load from one ImageNet checkpoint: each takes
