@@ -1,24 +1,26 @@
 # make demo        set up, train a small Res2Net Faster R-CNN, evaluate and draw it  (DATA=path/to/coco: your own images)
-# make test        set up, then run all tests
+# make test        set up, then run all tests, one process with one thread for each core  (JOBS=4: so many)
 # make test-fast   the tests that one runs while working
 # make lint        ruff, and mypy on the types of the package
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
 PYTHON ?= python3.11
 VENV ?= .venv
 DATA ?=
+JOBS ?= auto
 export UV_FIND_LINKS
 
 ready := $(VENV)/.ready
+pytest := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-fast env lint lock wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
 test: $(ready)
-	$(VENV)/bin/python -m pytest
+	$(pytest)
 
 test-fast: $(ready)
-	$(VENV)/bin/python -m pytest -m 'not slow and not distributed and not gpu'
+	$(pytest) -m 'not slow and not distributed and not gpu'
 
 env: $(ready)
 

@@ -102,8 +102,8 @@ setup(
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
         'analysis': ANALYSIS,
-        'dev': ['pytest', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython', 'ninja', 'psutil',
-                'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython',
+                'ninja', 'psutil', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

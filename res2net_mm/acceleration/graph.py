@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
+from ..models.tracing import InPlaceTracer
 from .eager import has_hooks
 
 PACKAGE = __name__.partition('.')[0]
@@ -24,19 +25,7 @@ def whole(function: Function) -> Function:
     return function
 
 
-def record_in_place(function: Callable) -> Callable:
-    """The method of a proxy that records an operator such as ``+=``."""
-    return lambda proxy, other: proxy.tracer.create_proxy('call_function', function, (proxy, other), {})
-
-
-# A stand-in for a tensor while a graph is recorded. torch.fx's own takes x += y for x = x + y, though the tensor that
-# has other names changes, too.
-Proxy = type('Proxy', (fx.Proxy, ), {f'__{function.__name__}__': record_in_place(function) for function in (
-    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
-    operator.iand, operator.ior, operator.ixor)})
-
-
-class Tracer(fx.Tracer):
+class Tracer(InPlaceTracer):
     """Tracer that looks into this package's modules alone.
 
     Whole, as they are, stay layers of PyTorch and of toolboxes, modules with hooks, which would not run otherwise, and
@@ -45,9 +34,6 @@ class Tracer(fx.Tracer):
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=tuple(whole_functions))
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return Proxy(node, self)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return not is_untouched(module) or not (type(module).forward is nn.Sequential.forward or is_ours(module))

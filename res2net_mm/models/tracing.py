@@ -5,7 +5,8 @@ Written down as a graph of PyTorch's and toolboxes' layers (``torch.fx``), a mod
 from __future__ import annotations
 
 import copy
-from typing import Any
+import operator
+from typing import Any, Callable
 
 import torch
 from torch import fx, nn
@@ -13,7 +14,26 @@ from torch import fx, nn
 HOOKS = ('_forward_pre_hooks', '_forward_hooks', '_backward_pre_hooks', '_backward_hooks')
 
 
-class LayerTracer(fx.Tracer):
+def record_in_place(function: Callable) -> Callable:
+    """The method of a proxy that records an operator such as ``+=``."""
+    return lambda proxy, other: proxy.tracer.create_proxy('call_function', function, (proxy, other), {})
+
+
+# A stand-in for a tensor while a graph is recorded.
+Proxy = type('Proxy', (fx.Proxy, ), {f'__{function.__name__}__': record_in_place(function) for function in (
+    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
+    operator.iand, operator.ior, operator.ixor)})
+
+
+class InPlaceTracer(fx.Tracer):
+    """Tracer that sees ``x += y``: torch.fx takes it for ``x = x + y``, though x may have other names."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The stand-in for what a node gives."""
+        return Proxy(node, self)
+
+
+class LayerTracer(InPlaceTracer):
     """Tracer that looks into sequences and modules of this package, and leaves all other layers whole."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
