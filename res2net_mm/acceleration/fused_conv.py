@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,22 @@ def is_finite(x: Tensor) -> bool:
     return bool(x.detach().sum().isfinite())
 
 
+class Packed(NamedTuple):
+    """Weights for oneDNN, and what they were made of."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_version: int
+    bias_version: int
+    address: int  # of the weight, which ``weight.data = ...`` changes without a new version
+    reordered: Tensor  # the weight in the order that oneDNN wants
+
+    def is_of(self, weight: Tensor, bias: Tensor) -> bool:
+        """Whether they were made of these tensors, which nobody wrote to since."""
+        return (weight is self.weight and bias is self.bias and weight._version == self.weight_version
+                and bias._version == self.bias_version and weight.data_ptr() == self.address)
+
+
 class FusedConv(nn.Module):
     """A convolution with bias, then an addition, if there is something to add, and a ReLU, if it is asked for.
 
@@ -59,8 +75,7 @@ class FusedConv(nn.Module):
         weight, bias = (weight, bias) if norm is None else fold(norm, weight, bias)
         self.register_buffer('weight', weight)
         self.register_buffer('bias', bias)
-        # Weight and bias, their versions then, and the weight in oneDNN's order.
-        self._packed: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None = None
+        self._packed: Packed | None = None
 
     def forward(self, x: Tensor, addend: Tensor | None = None, overwrite: bool = False) -> Tensor:
         """Convolve.
@@ -78,10 +93,11 @@ class FusedConv(nn.Module):
         Raises:
             NotFiniteError: If the weights are not finite, and oneDNN would run them.
         """
-        tensors = [x] if addend is None else [x, addend]
-        eager = is_eager(*tensors)
+        eager = is_eager(x) if addend is None else is_eager(x, addend)
         if eager and self._has_kernel(x, addend):
-            return self._one_pass(x, addend, overwrite)
+            packed = self._pack(x)
+            if packed is not None:
+                return self._one_pass(x, packed, addend, overwrite)
         padding, stride, dilation, groups = self.geometry
         out = conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
         if addend is not None:
@@ -93,39 +109,47 @@ class FusedConv(nn.Module):
 
     def _has_kernel(self, x: Tensor, addend: Tensor | None) -> bool:
         """Whether oneDNN's call does what PyTorch's operators do with these tensors, of which none is special."""
-        weights, groups = (self.weight, self.bias), self.geometry[-1]
-        tensors = (x, *weights) if addend is None else (x, addend, *weights)
-        return (torch.backends.mkldnn.enabled and not _operators_alone.get() and not is_cpu_autocast_on()
-                and all(tensor.dtype == torch.float32 and tensor.device.type == 'cpu' for tensor in tensors)
-                and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-                and not any(tensor.is_inference() for tensor in weights)  # these have no versions
-                and x.dim() == 4 and x.numel() > 0 and x.shape[1] == self.weight.shape[1] * groups
-                and (addend is None or tuple(addend.shape) == self._output_shape(x)))
+        if not (torch.backends.mkldnn.enabled and x.is_cpu and x.dtype is torch.float32 and x.dim() == 4) or (
+                _operators_alone.get() or is_cpu_autocast_on()):
+            return False
+        if addend is not None and not (addend.is_cpu and addend.dtype is torch.float32
+                                       and addend.shape == self._output_shape(x)):
+            return False
+        needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad
+                                                      or addend is not None and addend.requires_grad)
+        return not needs_gradient and x.numel() > 0 and x.shape[1] == self.weight.shape[1] * self.geometry[3]
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
-        sides = zip(x.shape[2:], self.weight.shape[2:], *self.geometry[:3])
-        return (len(x), len(self.weight), *((side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-                                            for side, kernel, padding, stride, dilation in sides))
+        (top, left), (down, right), (dilation_y, dilation_x), _ = self.geometry
+        number, _, height, width = x.shape
+        out_channels, _, kernel_y, kernel_x = self.weight.shape
+        return (number, out_channels, (height + 2 * top - dilation_y * (kernel_y - 1) - 1) // down + 1,
+                (width + 2 * left - dilation_x * (kernel_x - 1) - 1) // right + 1)
 
-    def _one_pass(self, x: Tensor, addend: Tensor | None, overwrite: bool) -> Tensor:
-        ops, weight, relu = torch.ops.mkldnn, self._pack(x), 'relu' if self.relu else None
+    def _pack(self, x: Tensor) -> Packed | None:
+        """The weights for oneDNN's call, made anew when they have been replaced or written to.
+
+        None if they are of another type or elsewhere, or have no version.
+        """
+        weight, bias, packed = self.weight, self.bias, self._packed
+        if packed is not None and packed.is_of(weight, bias):
+            return packed
+        if any(tensor.dtype != torch.float32 or not tensor.is_cpu or tensor.is_inference() for tensor in (weight, bias)):
+            return None
+        if not is_finite(weight) or not is_finite(bias):
+            raise NotFiniteError('weights of a convolution are not finite')
+        reordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, x.shape)
+        self._packed = Packed(weight, bias, weight._version, bias._version, weight.data_ptr(), reordered)
+        return self._packed
+
+    def _one_pass(self, x: Tensor, packed: Packed, addend: Tensor | None, overwrite: bool) -> Tensor:
+        ops, relu = torch.ops.mkldnn, 'relu' if self.relu else None
         if addend is None:
-            return ops._convolution_pointwise(x, weight, self.bias, *self.geometry, relu or 'none', [], '')
-        epilogue: tuple[Any, ...] = (weight, self.bias, *self.geometry, 'add', 1.0, relu, [], '')
+            return ops._convolution_pointwise(x, packed.reordered, packed.bias, *self.geometry, relu or 'none', [], '')
+        epilogue: tuple[Any, ...] = (packed.reordered, packed.bias, *self.geometry, 'add', 1.0, relu, [], '')
         if overwrite:
             return ops._convolution_pointwise_.binary(addend, x, *epilogue)
         return ops._convolution_pointwise.binary(x, addend, *epilogue)
-
-    def _pack(self, x: Tensor) -> Tensor:
-        """The weights in oneDNN's order, made anew when they have been replaced or written to."""
-        weight, bias, packed = self.weight, self.bias, self._packed
-        versions = weight._version, bias._version
-        if packed is None or packed[0] is not weight or packed[1] is not bias or packed[2] != versions:
-            if not is_finite(weight) or not is_finite(bias):
-                raise NotFiniteError('weights of a convolution are not finite')
-            reordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, x.shape)
-            self._packed = packed = weight, bias, versions, reordered
-        return packed[3]
 
     def unpack(self) -> None:
         """Forget the weights in oneDNN's order, so that the next input decides it."""

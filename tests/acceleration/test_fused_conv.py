@@ -29,6 +29,8 @@ CHANGES = {  # of the weights, after the first call
     'in place': lambda conv: conv.weight.mul_(2),
     'a part in place': lambda conv: conv.weight[0].zero_(),
     'replaced': lambda conv: setattr(conv, 'weight', conv.weight * 2),
+    'data replaced': lambda conv: setattr(conv.weight, 'data', conv.weight * 2),
+    'bias in place': lambda conv: conv.bias.add_(1),
     'types and back': lambda conv: conv.bfloat16().float(),
     'channels last': lambda conv: conv.to(memory_format=torch.channels_last),
 }
