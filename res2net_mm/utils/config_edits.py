@@ -1,7 +1,7 @@
 """Changes to a whole config: one of its test settings, another folder of data."""
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, ItemsView, Iterator
 
 from mmengine.config import Config
 
@@ -46,7 +46,7 @@ def move_data_root(cfg: Config, root: str) -> None:
 
     def moved(value: Any) -> Any:
         if isinstance(value, dict):
-            return type(value)({key: moved(item) for key, item in value.items()})
+            return type(value)({key: moved(item) for key, item in unbuilt_items(value)})
         if isinstance(value, (list, tuple)):
             return type(value)(moved(item) for item in value)
         if isinstance(value, str) and (value + '/').startswith(old.rstrip('/') + '/'):
@@ -55,6 +55,15 @@ def move_data_root(cfg: Config, root: str) -> None:
 
     for key in list(cfg):
         cfg[key] = moved(cfg[key])
+
+
+def unbuilt_items(config: dict) -> ItemsView:
+    """The items of a part of a config, as they are to be put into another.
+
+    In a config with ``read_base`` a class is an object that imports it later. ConfigDict.items would import it, and
+    mmengine cannot write a config with such a class so that it can be read again.
+    """
+    return dict.items(config)
 
 
 def data_roots(value: Any) -> Iterator[str]:

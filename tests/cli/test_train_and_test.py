@@ -12,6 +12,7 @@ from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
+from res2net_mm.utils.config import load_config
 
 pytest.importorskip('mmdet')
 
@@ -91,6 +92,27 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
                 for line in path.read_text().splitlines()]
         losses.append([{key: value for key, value in row.items() if 'loss' in key} for row in rows if 'loss' in row])
     assert len(losses[0]) == 2 and losses[0] == losses[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('style', ['names', 'classes'])
+def test_styles_of_configs(style, config_styles, shapes, tmp_path):
+    """Classes of a user's own, by name and as classes: trained in bfloat16, tested and drawn as the toolbox's are."""
+    run_train([str(config_styles[style]), '--amp', 'bfloat16', *arguments(shapes, tmp_path / 'run')])
+    steps, evaluated = logged(tmp_path / 'run')
+    assert steps == [1, 2] and len(evaluated) == 1
+
+    written, = (tmp_path / 'run').glob('*.py')  # with full paths of classes
+    cfg = load_config(written)
+    assert 'res2net_mm.BFloat16Features' in [hook.type for hook in cfg.custom_hooks]
+    loading = [step.type for step in cfg.train_dataloader.dataset.pipeline[:3]]
+    assert loading[:2] == 2 * ['res2net_mm.SkipBadSample'] and loading[2] != loading[0]
+    for name, config in (('given', config_styles[style]), ('written', written)):
+        run_test([str(config), str(tmp_path / 'run' / 'iter_2.pth'), '--show-dir', str(tmp_path / f'drawn_{name}'),
+                  *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        metrics = json.loads(next((tmp_path / name).glob('*/*.json')).read_text())
+        assert metrics['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
+        assert len(list((tmp_path / f'drawn_{name}').rglob('*.png'))) == 3
 
 
 def test_wrong_config(shapes, tmp_path, capsys):

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
+from ...utils.config_edits import unbuilt_items
 from ...utils.config_types import ancestors, config_class
 from .errors import BadDataError
 from .formats import (
@@ -209,7 +210,7 @@ def skip_bad_samples(cfg: Config, strict: bool = False) -> None:
             return type(value)(type='res2net_mm.SkipBadSample', transform=value, **options)
         if 'pipeline' in value and 'type' in value:
             options = {**options, **segmentation_labels(value, scope)}
-        return type(value)({key: guard(item, options) for key, item in value.items()})
+        return type(value)({key: guard(item, options) for key, item in unbuilt_items(value)})
 
     scope = cfg.get('default_scope')
     if cfg.get('train_dataloader'):
