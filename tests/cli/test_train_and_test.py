@@ -3,16 +3,22 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
+from mmengine.config import Config
+from mmengine.registry import HOOKS
 
+from res2net_mm.cli.test import draw_predictions
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
 from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_types import config_class
+from res2net_mm.utils.errors import UserError
 
 pytest.importorskip('mmdet')
 
@@ -113,6 +119,58 @@ def test_styles_of_configs(style, config_styles, shapes, tmp_path):
         metrics = json.loads(next((tmp_path / name).glob('*/*.json')).read_text())
         assert metrics['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
         assert len(list((tmp_path / f'drawn_{name}').rglob('*.png'))) == 3
+
+
+@pytest.mark.parametrize('name, hook, switches', [
+    ('demo_faster_rcnn_r2n26_shapes.py', None, ('draw', 'test_out_dir')),
+    ('demo_faster_rcnn_r2n26_shapes.py', 'mmdet.GroundingVisualizationHook', ('draw', 'test_out_dir')),
+    ('demo_faster_rcnn_r2n26_shapes.py', 'mmdet.engine.hooks.TrackVisualizationHook', ('draw', 'test_out_dir')),
+    ('deeplabv3plus_r2n50_voc12aug.py', None, ('draw', None)),
+    ('simplebaseline_r2n50_coco.py', None, ('enable', 'out_dir')),
+    ('imagenet_r2n50_v1b.py', None, ('enable', 'out_dir')),
+])
+def test_drawing(name, hook, switches):
+    """Every toolbox's hook, by its class or its name."""
+    cfg = load_config(config_path(name))
+    pytest.importorskip(cfg.default_scope)
+    named = hook or cfg.default_hooks.visualization.type
+    kind = config_class(dict(type=named), HOOKS, cfg.default_scope)
+    for style, scope in ((named, cfg.default_scope), (kind, None)):
+        cfg.default_hooks.visualization = dict(type=style)
+        cfg.default_scope = scope
+        draw_predictions(cfg, Namespace(config=name, show=False, show_dir='drawn', wait_time=1))
+        draw, out_dir = switches
+        found = cfg.default_hooks.visualization
+        assert found[draw] is True and found.show is False and 'wait_time' not in found
+        assert (found[out_dir] if out_dir else cfg.visualizer.save_dir) == os.path.abspath('drawn')
+        assert out_dir or not {'out_dir', 'test_out_dir'} & found.keys()
+
+
+@pytest.mark.parametrize('cfg, message', [
+    (dict(), 'a.py has no default_hooks.visualization'),
+    (dict(default_hooks=None), 'a.py has no default_hooks.visualization'),
+    (dict(default_hooks=dict(visualization=dict(type='IterTimerHook'))), 'IterTimerHook.* neither draw nor enable'),
+    (dict(default_hooks=dict(visualization=dict(type='mmseg.SegVisualizationHook'))), 'a.py has no visualizer'),
+])
+def test_nothing_to_draw_with(cfg, message):
+    if 'mmseg' in str(cfg):
+        pytest.importorskip('mmseg')
+    with pytest.raises(UserError, match=message):
+        draw_predictions(Config(cfg), Namespace(config='a.py', show=True, show_dir='drawn', wait_time=1))
+
+
+def test_configs_for_something_else(tmp_path, capsys):
+    """A config that can be tested only, one that can be trained only, and one without anything."""
+    for name, text in (('test', 'model = test_dataloader = test_evaluator = dict(a=1)\ntest_cfg = dict()'),
+                       ('train', 'model = train_dataloader = train_cfg = optim_wrapper = dict(a=1)'), ('no', '')):
+        (tmp_path / f'{name}.py').write_text(text)
+    expect_failure(capsys, run_train, [f'{tmp_path}/test.py'],
+                   'test.py has no train_dataloader, train_cfg, optim_wrapper$')
+    expect_failure(capsys, run_test, [f'{tmp_path}/train.py', 'a.pth'],
+                   'train.py has no test_dataloader, test_cfg, test_evaluator$')
+    expect_failure(capsys, run_train, [f'{tmp_path}/no.py', '--data-root', '/data'], '--data-root: .* no data_root')
+    expect_failure(capsys, run_train, [f'{tmp_path}/no.py', '--accelerate', '--auto-scale-lr', '--amp'],
+                   'no.py has no model, train_dataloader, train_cfg, optim_wrapper$')
 
 
 def test_wrong_config(shapes, tmp_path, capsys):
