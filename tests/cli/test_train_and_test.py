@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
 from mmengine.config import Config
-from mmengine.registry import HOOKS
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import HOOKS, METRICS
 
 from res2net_mm.cli.test import draw_predictions
 from res2net_mm.cli.test import main as run_test
@@ -98,6 +99,75 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
                 for line in path.read_text().splitlines()]
         losses.append([{key: value for key, value in row.items() if 'loss' in key} for row in rows if 'loss' in row])
     assert len(losses[0]) == 2 and losses[0] == losses[1]
+
+
+@METRICS.register_module()
+class SumOfScores(BaseMetric):
+    """A number that every weight changes; after a few iterations the AP is not."""
+
+    default_prefix = 'detections'
+
+    def process(self, data_batch, data_samples):
+        self.results += [sample['pred_instances']['scores'].sum().item() for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(scores=sum(results))
+
+
+AVERAGED = """
+_base_ = {base!r}
+model = dict(test_cfg=dict(rcnn=dict(score_thr=0.)))
+custom_hooks = [dict(type={hook!r}, momentum=0.5)]
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+param_scheduler = []
+val_evaluator = dict(_delete_=True, type='SumOfScores')
+test_evaluator = val_evaluator
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('hook', ['EMAHook', 'mmpretrain.EMAHook'])
+def test_averaged_weights(hook, shapes, tmp_path, capsys):
+    """What is tested are the averaged weights, plain and accelerated, as in the last validation of the training."""
+    pytest.importorskip(hook.partition('.')[0] if '.' in hook else 'mmengine')
+    config = tmp_path / 'averaged.py'
+    config.write_text(AVERAGED.format(base=DEMO, hook=hook))
+    run_train([str(config), *arguments(shapes, tmp_path / 'run')])
+    scalars = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    validated, = (row['detections/scores'] for row in map(json.loads, scalars) if 'detections/scores' in row)
+
+    checkpoint = torch.load(tmp_path / 'run' / 'iter_2.pth', weights_only=False)
+    averaged = checkpoint['state_dict']
+    student = {key[len('module.'):]: value for key, value in checkpoint['ema_state_dict'].items() if 'module.' in key}
+    files = dict(saved=checkpoint, weights=averaged, whole=dict(state_dict=averaged), student=student)
+    files['part'] = dict(state_dict={key: averaged[key] for key in averaged if 'fc_cls' not in key})
+    for name, content in files.items():
+        torch.save(content, tmp_path / f'{name}.pth')
+
+    def tested(name, *flags):
+        folder = tmp_path / ''.join([name, *flags])
+        run_test([str(config), str(tmp_path / f'{name}.pth'), *flags,
+                  *arguments(shapes, folder, f'experiment_name={folder.name}')])
+        return json.loads(next(folder.glob('*/*.json')).read_text())['detections/scores']
+
+    assert tested('saved') == tested('whole') == tested('weights') == pytest.approx(validated, rel=1e-6)
+    assert tested('saved', '--accelerate') == pytest.approx(validated, rel=1e-3)
+    assert abs(tested('student') / validated - 1) > 0.01
+    expect_failure(capsys, run_test, [str(config), str(tmp_path / 'part.pth'), *arguments(shapes, tmp_path / 'part')],
+                   '(?s)part.pth.*averaged.py: .*fc_cls')
+
+
+@pytest.mark.slow
+def test_compiled_and_accelerated(shapes, tmp_path):
+    """A config that has its training step compiled is trained with --accelerate, too."""
+    losses = []
+    for flags in ([], ['--accelerate']):
+        work_dir = tmp_path / ''.join(['run', *flags])
+        run_train([DEMO, *flags, *arguments(shapes, work_dir, 'compile.backend=aot_eager', 'train_cfg.max_iters=1',
+                                            f'experiment_name={work_dir.name}')])
+        rows = map(json.loads, next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines())
+        losses.append([row['loss'] for row in rows if 'loss' in row])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 @pytest.mark.slow

@@ -44,6 +44,32 @@ def test_amp_in_a_config(monkeypatch):
         use_mixed_precision(cfg, 'bfloat16')
 
 
+@pytest.mark.parametrize('style', ['names', 'classes'])
+def test_amp_of_a_detector_of_ones_own(style, config_styles, monkeypatch):
+    """A detector is known by its class, whatever the config's style and scope."""
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
+    cfg = load_config(config_styles[style])
+    cfg.custom_hooks = None
+    use_mixed_precision(cfg, 'bfloat16')
+    assert [hook.type for hook in cfg.custom_hooks] == ['res2net_mm.BFloat16Features']
+    cfg.model = dict(type='mmpretrain.ImageClassifier')  # in the same scope
+    use_mixed_precision(cfg, 'bfloat16')
+    assert len(cfg.custom_hooks) == 1 and cfg.optim_wrapper.type == 'AmpOptimWrapper'
+
+
+@pytest.mark.parametrize('optim_wrapper', [
+    dict(type='ApexOptimWrapper', optimizer=dict(type='SGD', lr=1)),
+    dict(constructor='Several', generator=dict(optimizer=dict(type='SGD', lr=1)))])
+def test_amp_of_an_optimizer_of_ones_own(optim_wrapper, monkeypatch):
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
+    cfg = Config(dict(model=dict(type='NoSuchModel'), optim_wrapper=optim_wrapper))
+    with pytest.raises(UserError, match='--amp float16: is for one optimizer in an OptimWrapper'):
+        use_mixed_precision(cfg, 'float16')
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1))
+    use_mixed_precision(cfg, 'float16')
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+
+
 def test_features_in_bfloat16():
     model = SimpleNamespace(backbone=Res2Net(depth=26, base_channels=16, norm_eval=True).train())
     runner = SimpleNamespace(model=model)
