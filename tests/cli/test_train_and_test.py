@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
+from helpers import CLASSIFIER, DEMO, TOOLS, arguments, config_path, expect_failure, logged
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import HOOKS, METRICS
@@ -158,16 +158,22 @@ def test_averaged_weights(hook, shapes, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_compiled_and_accelerated(shapes, tmp_path):
-    """A config that has its training step compiled is trained with --accelerate, too."""
+def test_compiled_and_accelerated(masks, tmp_path):
+    """A config that has its training step compiled is trained with --accelerate, too, and as without either."""
+    pytest.importorskip('mmpretrain')
+    for name in 'abc':
+        (tmp_path / 'pictures' / name).mkdir(parents=True)
+        (masks / 'JPEGImages' / f'{name}.jpg').rename(tmp_path / 'pictures' / name / 'image.jpg')
+    config = tmp_path / 'classifier.py'
+    config.write_text(CLASSIFIER.partition('custom_imports')[0].replace("'pictures'", repr(f'{tmp_path}/pictures')))
     losses = []
-    for flags in ([], ['--accelerate']):
-        work_dir = tmp_path / ''.join(['run', *flags])
-        run_train([DEMO, *flags, *arguments(shapes, work_dir, 'compile.backend=aot_eager', 'train_cfg.max_iters=1',
-                                            f'experiment_name={work_dir.name}')])
-        rows = map(json.loads, next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines())
-        losses.append([row['loss'] for row in rows if 'loss' in row])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    for name, flags, options in (('plain', [], []), ('fast', ['--accelerate'], ['compile.backend=aot_eager'])):
+        run_train([str(config), *flags, '--work-dir', str(tmp_path / name), '--cfg-options',
+                   'model.backbone.norm_eval=False', 'model.head.num_classes=3', 'train_cfg.max_iters=2',
+                   f'experiment_name={name}', *options])
+        rows = map(json.loads, next((tmp_path / name).glob('*/vis_data/scalars.json')).read_text().splitlines())
+        losses.append([row['loss'] for row in rows])
+    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 @pytest.mark.slow
