@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')  # the tests are for the CPU, wherever they run
@@ -7,7 +8,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from helpers import SALIENCY_SIZES, write_saliency_pair  # noqa: E402
+from helpers import SALIENCY_SIZES, write_config_styles, write_saliency_pair  # noqa: E402
 from mmengine.utils import ManagerMixin  # noqa: E402
 
 from res2net_mm.checkpoints.files import uninstall_reader  # noqa: E402
@@ -55,6 +56,16 @@ def small_shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp('shapes')
     write_shapes(root, train=6, val=3, image_size=192)
     return root
+
+
+@pytest.fixture(scope='session')
+def config_styles(tmp_path_factory):
+    """One config of a detector in the two styles of mmengine's, with names of classes and with classes."""
+    pytest.importorskip('mmdet')
+    folder = tmp_path_factory.mktemp('styles')
+    sys.path.insert(0, str(folder))
+    yield write_config_styles(folder)
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture

@@ -13,7 +13,22 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOG_PROCESSORS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
 from PIL import Image
 from torch import nn
 
@@ -21,6 +36,8 @@ from res2net_mm import accelerate_training
 from res2net_mm.datasets.checks import BadDataError
 from res2net_mm.datasets.shapes import CLASSES
 from res2net_mm.models.names import ARCHITECTURES
+from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_types import config_class
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
@@ -127,6 +144,8 @@ def other_library(library, name):
 # 2. Commands, on the demo and a handful of shapes (the fixture ``shapes``).
 
 DEMO = str(config_path('demo_faster_rcnn_r2n26_shapes.py'))
+REGISTRIES = (DATA_SAMPLERS, DATASETS, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS,
+              PARAM_SCHEDULERS, TASK_UTILS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 FAST = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
         'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
@@ -143,6 +162,92 @@ def logged(work_dir):
     rows = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
             for line in path.read_text().splitlines()]
     return [row['step'] for row in rows if 'loss' in row], [row for row in rows if 'coco/bbox_mAP' in row]
+
+
+# A user's own classes, each of a subclass of a toolbox's.
+OWN_CLASSES = """
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import LoadAnnotations
+from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.models import FasterRCNN
+from mmdet.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
+
+
+@MODELS.register_module()
+class OwnDetector(FasterRCNN):
+    pass
+
+
+@DATASETS.register_module()
+class OwnDataset(CocoDataset):
+    pass
+
+
+@TRANSFORMS.register_module()
+class ReadBoxes(LoadAnnotations):
+    pass
+
+
+@HOOKS.register_module()
+class OwnDrawing(DetVisualizationHook):
+    def __init__(self, colour='red', **arguments):
+        super().__init__(**arguments)
+"""
+OWN_CONFIG = """
+_base_ = {base!r}
+custom_imports = dict(imports=['own_classes'])
+model = dict(type='OwnDetector')
+train_dataloader = dict(dataset=dict(type='OwnDataset', pipeline={pipeline!r}))
+val_dataloader = dict(dataset=dict(type='OwnDataset'))
+test_dataloader = val_dataloader
+default_hooks = dict(visualization=dict(type='OwnDrawing'))
+"""
+
+
+class ClassName(str):
+    """A name that stands in a config without quotes."""
+
+    __repr__ = str.__str__
+
+
+def write_lazy_config(path, cfg):
+    """Write a config in mmengine's new style, with classes instead of their names and without a default scope."""
+    modules = {}
+
+    def with_classes(value):
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(with_classes, value))
+        if not isinstance(value, dict):
+            return value
+        kinds = [config_class(value, kind, cfg.default_scope) for kind in REGISTRIES if 'type' in value]
+        kind = next((kind for kind in kinds if kind is not object), None)  # a function of mmcv.ops keeps its name
+        value = {key: with_classes(item) for key, item in value.items()}
+        if kind:
+            parts = kind.__module__.split('.')
+            packages = ('.'.join(parts[:end]) for end in range(1, len(parts) + 1))  # the first that exports it
+            modules[kind.__name__] = next(
+                package for package in packages if getattr(sys.modules[package], kind.__name__, None) is kind)
+            value['type'] = ClassName(kind.__name__)
+        return value
+
+    settings = {name: with_classes(value) for name, value in cfg.to_dict().items()
+                if name not in ('default_scope', 'custom_imports')}
+    lines = ['from mmengine.config import read_base', 'with read_base():', '    from .empty import *',
+             *(f'from {module} import {name}' for name, module in modules.items()),
+             *(f'{name} = {value!r}' for name, value in settings.items()), 'default_scope = None']
+    (path.parent / 'empty.py').write_text('nothing = None\n')
+    path.write_text('\n'.join(lines) + '\n')
+
+
+def write_config_styles(folder):
+    """The demo's config with the classes of ``OWN_CLASSES``: by style, its file; the folder must be in sys.path."""
+    (folder / 'own_classes.py').write_text(OWN_CLASSES)
+    pipeline = load_config(DEMO).train_dataloader.dataset.pipeline
+    pipeline[1].type = 'ReadBoxes'
+    paths = {style: folder / f'{style}.py' for style in ('names', 'classes')}
+    paths['names'].write_text(OWN_CONFIG.format(base=DEMO, pipeline=[dict(step) for step in pipeline]))
+    write_lazy_config(paths['classes'], load_config(paths['names']))
+    return paths
 
 
 def expect_failure(capsys, run, argv, message):

@@ -2,16 +2,23 @@
 
 mmengine decides for a device when its Runner is imported, and that import also brings torch. So a command reads
 ``--device`` first, calls ``choose_device``, and only then imports what needs either.
+
+INDEX counts the GPUs that are visible, as it does everywhere in PyTorch: under ``CUDA_VISIBLE_DEVICES=2,3`` the GPU of
+``cuda:1`` is 3.
 """
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+VISIBLE = 'CUDA_VISIBLE_DEVICES'
+STARTED_WITH = os.environ.get(VISIBLE)  # so that a second command of one process counts the same GPUs
 
 
 def choose_device(name: str | None) -> None:
@@ -25,11 +32,16 @@ def choose_device(name: str | None) -> None:
     """
     kind, index = split_device(name)
     if kind == 'cpu':
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''
-    elif index:
-        os.environ['CUDA_VISIBLE_DEVICES'] = index
+        os.environ[VISIBLE] = ''
+    elif index is not None:
+        visible = visible_devices()
+        if visible is not None and index >= len(visible):
+            raise no_such_device(name)
+        os.environ[VISIBLE] = str(index) if visible is None else visible[index]
     if kind == 'cuda':
-        torch_device('cuda')
+        import torch
+        if not torch.cuda.device_count():
+            raise no_such_device(name)
 
 
 def torch_device(name: str | None) -> torch.device:
@@ -43,18 +55,39 @@ def torch_device(name: str | None) -> torch.device:
     """
     import torch
     kind, index = split_device(name)
-    if kind == 'cuda' and not torch.cuda.device_count() > int(index or 0):
-        raise UserError(f'--device {name}: no such CUDA device; use --device cpu')
+    if kind == 'cuda' and not torch.cuda.device_count() > (index or 0):
+        raise no_such_device(name)
     return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
-def split_device(name: str | None) -> tuple[str, str]:
-    """Kind and index of a device name, both '' without a name.
+def split_device(name: str | None) -> tuple[str, int | None]:
+    """Kind and index of a device name: '' without a name, and None without an index.
 
     Raises:
         UserError: If it is neither cpu nor cuda nor cuda:INDEX.
     """
-    kind, colon, index = (name or '').partition(':')
-    if name and (kind not in ('cpu', 'cuda') or (colon and not (kind == 'cuda' and index.isdigit()))):
+    if not name:
+        return '', None
+    if not re.fullmatch('cpu|cuda(:[0-9]+)?', name):
         raise UserError(f'--device {name}: must be cpu, cuda or cuda:INDEX')
-    return kind, index
+    kind, _, index = name.partition(':')
+    return kind, int(index) if index else None
+
+
+def visible_devices() -> list[str] | None:
+    """The GPUs that the process was started with: numbers, or UUIDs of GPUs or of their MIG parts; None for all.
+
+    CUDA leaves out what stands behind an entry that names none, such as '' or -1.
+    """
+    if STARTED_WITH is None:
+        return None
+    entries = [entry.strip() for entry in STARTED_WITH.split(',')]
+    end = next((i for i, entry in enumerate(entries) if not entry or entry.startswith('-')), len(entries))
+    return entries[:end]
+
+
+def no_such_device(name: str | None) -> UserError:
+    """The error of a GPU that is not there, with those that are visible."""
+    visible = visible_devices()
+    shown = '' if visible is None else f': {VISIBLE} shows {", ".join(visible) or "none"}'
+    return UserError(f'--device {name}: no such CUDA device{shown}; use --device cpu')

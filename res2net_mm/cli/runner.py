@@ -29,6 +29,27 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+def require_parts(cfg: Config, config: str, *names: str) -> None:
+    """Refuse a config that lacks a part that a run needs.
+
+    Args:
+        cfg (mmengine.Config): The config.
+        config (str): What the message calls it.
+        *names (str): Its top-level settings that must be there.
+
+    Raises:
+        UserError: If one of them is missing or None.
+    """
+    missing = [name for name in names if cfg.get(name) is None]
+    if missing:
+        raise UserError(f'{config} has no {", ".join(missing)}')
+
+
+def add_hook(cfg: Config, name: str) -> None:
+    """Add a hook of this package to the ``custom_hooks`` of a config, which is changed in place."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=name)]
+
+
 def join_cpu_processes(cfg: Config) -> None:
     """Start gloo, and have the model wrapped without device numbers: mmengine would ask for CUDA devices in both.
 

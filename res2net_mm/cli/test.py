@@ -1,22 +1,22 @@
 """``tools/test.py``: evaluate a checkpoint on the test set of any config of any toolbox, through mmengine's Runner."""
 from __future__ import annotations
 
+import inspect
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
+from mmengine.registry import HOOKS
 
 from ..datasets.checks import check_data, check_images
+from ..utils.config_types import config_class
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
-from .runner import build_runner, check_checkpoint
-
-if TYPE_CHECKING:
-    from mmengine.runner import Runner
+from .runner import build_runner, check_checkpoint, require_parts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,11 +50,12 @@ def test(args: Namespace) -> None:
     cfg = read_config(args, args.setting)
 
     table = paper_table(cfg)
+    require_parts(cfg, args.config, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     check_data(cfg, ('test', ))
     check_checkpoint(args.checkpoint)
-    cfg.load_from = None
+    cfg.load_from, cfg.resume = None, False  # the hook below loads
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg)
@@ -62,12 +63,10 @@ def test(args: Namespace) -> None:
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    try:
-        runner.load_checkpoint(args.checkpoint, strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"checkpoint '{args.checkpoint}' for {args.config}: {error}") from error
+    from ..engine.hooks import AccelerateTesting, LoadWholeCheckpoint
+    runner.register_hook(LoadWholeCheckpoint(args.checkpoint, args.config))
     if args.accelerate:
-        accelerate_model(runner, args.accelerate)
+        runner.register_hook(AccelerateTesting(args.accelerate))
     metrics = runner.test()
     if table:
         print_beside_paper(table, metrics)
@@ -99,48 +98,41 @@ def print_beside_paper(table: Any, metrics: Mapping[str, float]) -> None:
 
 
 def draw_predictions(cfg: Config, args: Namespace) -> None:
-    """Turn on the toolbox's visualization hook; the toolboxes call its switches by different names.
+    """Turn on the toolbox's visualization hook, whose class says what its switches are called.
 
     Args:
         cfg (mmengine.Config): The config, changed in place.
         args (Namespace): With ``show``, ``show_dir``, ``wait_time`` and ``config``.
 
     Raises:
-        UserError: If the config has no such hook.
+        UserError: If the config has no such hook, or one without a switch or a folder.
     """
-    hook = cfg.get('default_hooks', {}).get('visualization')
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
     if not hook:
         raise UserError(f'--show and --show-dir: {args.config} has no default_hooks.visualization')
-    det_or_seg = hook.type.rpartition('.')[2] in ('DetVisualizationHook', 'SegVisualizationHook')
-    hook['draw' if det_or_seg else 'enable'] = True
+    kind = config_class(hook, HOOKS, cfg.get('default_scope'))
+    names = argument_names(kind)
+    switch = next((name for name in ('draw', 'enable') if name in names), None)
+    out_dir = next((name for name in ('test_out_dir', 'out_dir') if name in names), None)
+    if switch is None:
+        raise UserError(f'--show and --show-dir: {kind.__name__}, the default_hooks.visualization of {args.config}, '
+                        'cannot be turned on: it has neither draw nor enable')
+    hook[switch] = True
     hook.show = args.show
     if args.show:
         hook.wait_time = args.wait_time
-    if args.show_dir:
-        show_dir = os.path.abspath(args.show_dir)  # mmdet would put a relative one inside the work directory
-        if 'SegVisualizationHook' in hook.type:
-            cfg.visualizer = ConfigDict(cfg.get('visualizer') or {}, save_dir=show_dir)
-        else:
-            hook['test_out_dir' if det_or_seg else 'out_dir'] = show_dir
-
-
-def accelerate_model(runner: Runner, backend: str) -> None:
-    """Put a faster copy in the place of the model that a Runner tests.
-
-    Args:
-        runner (mmengine.runner.Runner): The Runner, changed in place.
-        backend (str): As for ``res2net_mm.accelerate``.
-
-    Raises:
-        UserError: If the backend is not installed, or cannot run the model.
-    """
-    from ..acceleration.backends import accelerate
-    wrapped = runner.distributed
-    try:
-        fast = accelerate(runner.model.module if wrapped else runner.model, backend)
-    except (ValueError, ModuleNotFoundError) as error:
-        raise UserError(f'--accelerate: {error}') from error
-    if wrapped:
-        runner.model.module = fast
+    if not args.show_dir:
+        return
+    show_dir = os.path.abspath(args.show_dir)  # mmdet would put a relative one inside the work directory
+    if out_dir:
+        hook[out_dir] = show_dir
+    elif cfg.get('visualizer'):  # mmseg's draws into its own folder
+        cfg.visualizer.save_dir = show_dir
     else:
-        runner.model = fast
+        raise UserError(f'--show-dir: {args.config} has no visualizer')
+
+
+def argument_names(kind: type) -> set[str]:
+    """The names of the arguments of a class, also of those that it passes on to the classes it inherits from."""
+    return {name for base in kind.__mro__ if '__init__' in vars(base) and base is not object
+            for name in inspect.signature(vars(base)['__init__']).parameters}

@@ -5,13 +5,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.registry import MODELS, OPTIM_WRAPPERS
 
 from ..datasets.checks import check_data, check_images, skip_bad_samples
+from ..utils.config_types import ancestors, config_class
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
-from .runner import build_runner, check_checkpoint
+from .runner import add_hook, build_runner, check_checkpoint, require_parts
+
+DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,13 +46,14 @@ def train(args: Namespace) -> None:
     """
     choose_device(args.device)
     cfg = read_config(args)
+    require_parts(cfg, args.config, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
     if args.amp:
         use_mixed_precision(cfg, args.amp)
     if args.accelerate:
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.AccelerateTraining')]
+        add_hook(cfg, 'res2net_mm.AccelerateTraining')
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
     if args.resume:
@@ -71,13 +76,19 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
         dtype (str): 'float16' or 'bfloat16'.
 
     Raises:
-        UserError: If there is no GPU, unless it is a detector and ``dtype`` is 'bfloat16'.
+        UserError: If there is no GPU, unless it is a detector and ``dtype`` is 'bfloat16'; or if the config has several
+            optimizers, or an ``optim_wrapper`` of a kind of its own.
     """
-    if dtype == 'bfloat16' and cfg.get('default_scope') == 'mmdet':
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='res2net_mm.BFloat16Features')]
+    scope = cfg.get('default_scope')
+    if dtype == 'bfloat16' and DETECTORS & ancestors(config_class(cfg.model, MODELS, scope)).keys():
+        add_hook(cfg, 'res2net_mm.BFloat16Features')
         return
     from mmengine.device import get_device
     if get_device() == 'cpu':
         raise UserError(f'--amp {dtype}: on the CPU only detectors have mixed precision, --amp bfloat16')
+    from mmengine.optim import AmpOptimWrapper, OptimWrapper
+    wrapper = config_class({'type': 'OptimWrapper', **cfg.optim_wrapper}, OPTIM_WRAPPERS, scope)
+    if 'optimizer' not in cfg.optim_wrapper or wrapper not in (OptimWrapper, AmpOptimWrapper):
+        raise UserError(f'--amp {dtype}: is for one optimizer in an OptimWrapper; name yours in the config instead')
     cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if dtype == 'float16' else 1.)

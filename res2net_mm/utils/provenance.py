@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..version import __version__
+from .errors import UserError
 
 # PyTorch's version and the GPU's name, asked in a process of its own, so that this one holds no memory of a GPU.
 PROBE = """
 import json, sys, torch
 device = sys.argv[1]
 gpu = torch.cuda.is_available() and not device.startswith('cpu')
-index = int(device.partition(':')[2] or 0)
+index = int(device.partition(':')[2] or 0)  # among the GPUs that are visible
 print(json.dumps([torch.__version__, torch.cuda.get_device_name(index) if gpu else None]))
 """
 
@@ -48,6 +49,9 @@ def provenance(device: str | None = None) -> Provenance:
 
     Returns:
         Provenance: ``date``, ``commit``, ``version``, ``torch`` and ``device``.
+
+    Raises:
+        UserError: If there is no such GPU.
     """
     torch_version, device_name = probe_torch(device or '')
     return Provenance(date=now(), commit=commit(), version=__version__, torch=torch_version, device=device_name)
@@ -61,8 +65,10 @@ def now() -> str:
 @lru_cache(maxsize=None)
 def probe_torch(device: str) -> tuple[str, str]:
     """PyTorch's version, and the name of a device; '' is a GPU if there is one."""
-    output = subprocess.run([sys.executable, '-c', PROBE, device], capture_output=True, text=True, check=True).stdout
-    torch_version, gpu = json.loads(output.splitlines()[-1])
+    process = subprocess.run([sys.executable, '-c', PROBE, device], capture_output=True, text=True)
+    if process.returncode:
+        raise UserError(f'--device {device}: {process.stderr.strip().splitlines()[-1]}')
+    torch_version, gpu = json.loads(process.stdout.splitlines()[-1])
     return torch_version, gpu or cpu_name()
 
 

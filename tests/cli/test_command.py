@@ -1,9 +1,13 @@
 """How commands end, and the device that they run on."""
 import argparse
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import ROOT
 from torch.utils.data import DataLoader
 
 from res2net_mm.cli.command import run_command, run_tool
@@ -57,6 +61,60 @@ def test_a_tool_gets_its_device(monkeypatch):
     assert devices == [torch.device('cpu')]
     monkeypatch.setattr('torch.cuda', SimpleNamespace(device_count=lambda: 2, is_available=lambda: True))
     assert torch_device(None) == torch.device('cuda') and torch_device('cuda:1') == torch.device('cuda:1')
-    for name, message in (('cuda:2', 'no such CUDA device'), ('gpu', 'must be cpu'), ('cpu:0', 'must be cpu')):
+    for name, message in (('cuda:2', 'no such CUDA device'), ('gpu', 'must be cpu'), ('cpu:0', 'must be cpu'),
+                          ('cuda:', 'must be cpu'), ('cuda:-1', 'must be cpu'), ('cuda:²', 'must be cpu')):
         with pytest.raises(UserError, match=message):
             torch_device(name)
+
+
+# One GPU can be seen wherever the variable names some; no torch is needed for that.
+CHOOSE = """
+import os, sys
+from types import SimpleNamespace
+shown = lambda: os.environ.get('CUDA_VISIBLE_DEVICES', 'all')
+sys.modules['torch'] = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: bool(shown())), device=str)
+from res2net_mm.cli.device import choose_device
+for name in sys.argv[1:]:
+    choose_device(name)
+print(shown())
+"""
+
+
+def visible_after(visible, *names):
+    """What CUDA shows after commands with --device, in a process that was started with a list; or the last error."""
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    env.pop('CUDA_VISIBLE_DEVICES', None)
+    if visible is not None:
+        env['CUDA_VISIBLE_DEVICES'] = visible
+    result = subprocess.run([sys.executable, '-c', CHOOSE, *names], env=env, capture_output=True, text=True)
+    return result.stderr.splitlines()[-1] if result.returncode else result.stdout.strip()
+
+
+@pytest.mark.parametrize('visible, name, wanted', [
+    ('2,3', 'cuda:0', '2'),
+    ('2,3', 'cuda:1', '3'),
+    ('2,3', 'cuda:01', '3'),
+    (' 2, 3 ', 'cuda:1', '3'),
+    ('2,3', 'cuda', '2,3'),
+    ('2,3', 'cpu', ''),
+    (None, 'cuda:1', '1'),
+    ('GPU-8932f937,GPU-0a1b2c3d', 'cuda:1', 'GPU-0a1b2c3d'),
+    ('MIG-GPU-8932f937/1/2,MIG-0a1b2c3d', 'cuda:0', 'MIG-GPU-8932f937/1/2'),
+])
+def test_a_device_among_the_visible_ones(visible, name, wanted):
+    assert visible_after(visible, name) == wanted
+    assert visible_after(visible, name, name) == wanted  # two commands in one process
+
+
+@pytest.mark.parametrize('visible, name, shown', [
+    ('2,3', 'cuda:2', '2, 3'),
+    ('2', 'cuda:1', '2'),
+    ('2,-1,3', 'cuda:1', '2'),
+    ('2,,3', 'cuda:1', '2'),
+    ('', 'cuda:0', 'none'),
+    ('', 'cuda', 'none'),
+    ('GPU-8932f937', 'cuda:1', 'GPU-8932f937'),
+])
+def test_a_device_beyond_the_visible_ones(visible, name, shown):
+    assert visible_after(visible, name).endswith(
+        f'UserError: --device {name}: no such CUDA device: CUDA_VISIBLE_DEVICES shows {shown}; use --device cpu')

@@ -3,15 +3,23 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import DEMO, TOOLS, arguments, config_path, expect_failure, logged
+from helpers import CLASSIFIER, DEMO, TOOLS, arguments, config_path, expect_failure, logged
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import HOOKS, METRICS
 
+from res2net_mm.cli.test import draw_predictions
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
 from res2net_mm.datasets.shapes import CLASSES, write_shapes
+from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_types import config_class
+from res2net_mm.utils.errors import UserError
 
 pytest.importorskip('mmdet')
 
@@ -91,6 +99,154 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
                 for line in path.read_text().splitlines()]
         losses.append([{key: value for key, value in row.items() if 'loss' in key} for row in rows if 'loss' in row])
     assert len(losses[0]) == 2 and losses[0] == losses[1]
+
+
+@METRICS.register_module()
+class SumOfScores(BaseMetric):
+    """A number that every weight changes; after a few iterations the AP is not."""
+
+    default_prefix = 'detections'
+
+    def process(self, data_batch, data_samples):
+        self.results += [sample['pred_instances']['scores'].sum().item() for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(scores=sum(results))
+
+
+AVERAGED = """
+_base_ = {base!r}
+model = dict(test_cfg=dict(rcnn=dict(score_thr=0.)))
+custom_hooks = [dict(type={hook!r}, momentum=0.5)]
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+param_scheduler = []
+val_evaluator = dict(_delete_=True, type='SumOfScores')
+test_evaluator = val_evaluator
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('hook', ['EMAHook', 'mmpretrain.EMAHook'])
+def test_averaged_weights(hook, shapes, tmp_path, capsys):
+    """What is tested are the averaged weights, plain and accelerated, as in the last validation of the training."""
+    pytest.importorskip(hook.partition('.')[0] if '.' in hook else 'mmengine')
+    config = tmp_path / 'averaged.py'
+    config.write_text(AVERAGED.format(base=DEMO, hook=hook))
+    run_train([str(config), *arguments(shapes, tmp_path / 'run')])
+    scalars = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    validated, = (row['detections/scores'] for row in map(json.loads, scalars) if 'detections/scores' in row)
+
+    checkpoint = torch.load(tmp_path / 'run' / 'iter_2.pth', weights_only=False)
+    averaged = checkpoint['state_dict']
+    student = {key[len('module.'):]: value for key, value in checkpoint['ema_state_dict'].items() if 'module.' in key}
+    files = dict(saved=checkpoint, weights=averaged, whole=dict(state_dict=averaged), student=student)
+    files['part'] = dict(state_dict={key: averaged[key] for key in averaged if 'fc_cls' not in key})
+    for name, content in files.items():
+        torch.save(content, tmp_path / f'{name}.pth')
+
+    def tested(name, *flags):
+        folder = tmp_path / ''.join([name, *flags])
+        run_test([str(config), str(tmp_path / f'{name}.pth'), *flags,
+                  *arguments(shapes, folder, f'experiment_name={folder.name}')])
+        return json.loads(next(folder.glob('*/*.json')).read_text())['detections/scores']
+
+    assert tested('saved') == tested('whole') == tested('weights') == pytest.approx(validated, rel=1e-6)
+    assert tested('saved', '--accelerate') == pytest.approx(validated, rel=1e-3)
+    assert abs(tested('student') / validated - 1) > 0.01
+    expect_failure(capsys, run_test, [str(config), str(tmp_path / 'part.pth'), *arguments(shapes, tmp_path / 'part')],
+                   '(?s)part.pth.*averaged.py: .*fc_cls')
+
+
+@pytest.mark.slow
+def test_compiled_and_accelerated(masks, tmp_path):
+    """A config that has its training step compiled is trained with --accelerate, too, and as without either."""
+    pytest.importorskip('mmpretrain')
+    for name in 'abc':
+        (tmp_path / 'pictures' / name).mkdir(parents=True)
+        (masks / 'JPEGImages' / f'{name}.jpg').rename(tmp_path / 'pictures' / name / 'image.jpg')
+    config = tmp_path / 'classifier.py'
+    config.write_text(CLASSIFIER.partition('custom_imports')[0].replace("'pictures'", repr(f'{tmp_path}/pictures')))
+    losses = []
+    for name, flags, options in (('plain', [], []), ('fast', ['--accelerate'], ['compile.backend=eager'])):
+        run_train([str(config), *flags, '--work-dir', str(tmp_path / name), '--cfg-options',
+                   'model.backbone.norm_eval=False', 'model.head.num_classes=3', 'train_cfg.max_iters=2',
+                   f'experiment_name={name}', *options])
+        rows = map(json.loads, next((tmp_path / name).glob('*/vis_data/scalars.json')).read_text().splitlines())
+        losses.append([row['loss'] for row in rows])
+    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('style', ['names', 'classes'])
+def test_styles_of_configs(style, config_styles, shapes, tmp_path):
+    """Classes of a user's own, by name and as classes: trained in bfloat16, tested and drawn as the toolbox's are."""
+    run_train([str(config_styles[style]), '--amp', 'bfloat16', *arguments(shapes, tmp_path / 'run')])
+    steps, evaluated = logged(tmp_path / 'run')
+    assert steps == [1, 2] and len(evaluated) == 1
+
+    written, = (tmp_path / 'run').glob('*.py')  # with full paths of classes
+    cfg = load_config(written)
+    assert 'res2net_mm.BFloat16Features' in [hook.type for hook in cfg.custom_hooks]
+    loading = [step.type for step in cfg.train_dataloader.dataset.pipeline[:3]]
+    assert loading[:2] == 2 * ['res2net_mm.SkipBadSample'] and loading[2] != loading[0]
+    for name, config in (('given', config_styles[style]), ('written', written)):
+        run_test([str(config), str(tmp_path / 'run' / 'iter_2.pth'), '--show-dir', str(tmp_path / f'drawn_{name}'),
+                  *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        metrics = json.loads(next((tmp_path / name).glob('*/*.json')).read_text())
+        assert metrics['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
+        assert len(list((tmp_path / f'drawn_{name}').rglob('*.png'))) == 3
+
+
+@pytest.mark.parametrize('name, hook, switches', [
+    ('demo_faster_rcnn_r2n26_shapes.py', None, ('draw', 'test_out_dir')),
+    ('demo_faster_rcnn_r2n26_shapes.py', 'mmdet.GroundingVisualizationHook', ('draw', 'test_out_dir')),
+    ('demo_faster_rcnn_r2n26_shapes.py', 'mmdet.engine.hooks.TrackVisualizationHook', ('draw', 'test_out_dir')),
+    ('deeplabv3plus_r2n50_voc12aug.py', None, ('draw', None)),
+    ('simplebaseline_r2n50_coco.py', None, ('enable', 'out_dir')),
+    ('imagenet_r2n50_v1b.py', None, ('enable', 'out_dir')),
+])
+def test_drawing(name, hook, switches):
+    """Every toolbox's hook, by its class or its name."""
+    cfg = load_config(config_path(name))
+    pytest.importorskip(cfg.default_scope)
+    named = hook or cfg.default_hooks.visualization.type
+    kind = config_class(dict(type=named), HOOKS, cfg.default_scope)
+    for style, scope in ((named, cfg.default_scope), (kind, None)):
+        cfg.default_hooks.visualization = dict(type=style)
+        cfg.default_scope = scope
+        draw_predictions(cfg, Namespace(config=name, show=False, show_dir='drawn', wait_time=1))
+        draw, out_dir = switches
+        found = cfg.default_hooks.visualization
+        assert found[draw] is True and found.show is False and 'wait_time' not in found
+        assert (found[out_dir] if out_dir else cfg.visualizer.save_dir) == os.path.abspath('drawn')
+        assert out_dir or not {'out_dir', 'test_out_dir'} & found.keys()
+
+
+@pytest.mark.parametrize('cfg, message', [
+    (dict(), 'a.py has no default_hooks.visualization'),
+    (dict(default_hooks=None), 'a.py has no default_hooks.visualization'),
+    (dict(default_hooks=dict(visualization=dict(type='IterTimerHook'))), 'IterTimerHook.* neither draw nor enable'),
+    (dict(default_hooks=dict(visualization=dict(type='mmseg.SegVisualizationHook'))), 'a.py has no visualizer'),
+])
+def test_nothing_to_draw_with(cfg, message):
+    if 'mmseg' in str(cfg):
+        pytest.importorskip('mmseg')
+    with pytest.raises(UserError, match=message):
+        draw_predictions(Config(cfg), Namespace(config='a.py', show=True, show_dir='drawn', wait_time=1))
+
+
+def test_configs_for_something_else(tmp_path, capsys):
+    """A config that can be tested only, one that can be trained only, and one without anything."""
+    for name, text in (('test', 'model = test_dataloader = test_evaluator = dict(a=1)\ntest_cfg = dict()'),
+                       ('train', 'model = train_dataloader = train_cfg = optim_wrapper = dict(a=1)'), ('no', '')):
+        (tmp_path / f'{name}.py').write_text(text)
+    expect_failure(capsys, run_train, [f'{tmp_path}/test.py'],
+                   'test.py has no train_dataloader, train_cfg, optim_wrapper$')
+    expect_failure(capsys, run_test, [f'{tmp_path}/train.py', 'a.pth'],
+                   'train.py has no test_dataloader, test_cfg, test_evaluator$')
+    expect_failure(capsys, run_train, [f'{tmp_path}/no.py', '--data-root', '/data'], '--data-root: .* no data_root')
+    expect_failure(capsys, run_train, [f'{tmp_path}/no.py', '--accelerate', '--auto-scale-lr', '--amp'],
+                   'no.py has no model, train_dataloader, train_cfg, optim_wrapper$')
 
 
 def test_wrong_config(shapes, tmp_path, capsys):

@@ -150,6 +150,27 @@ def test_image_folders(options, classes, images, message, tmp_path):
             check_data(cfg, ('test', ))
 
 
+def test_classes_that_look_elsewhere(tmp_path):
+    """A subclass is checked as its base is, unless it finds its images in a way of its own."""
+    from mmpretrain.datasets import ImageNet
+
+    class Same(ImageNet):
+        METAINFO = dict(classes=('a', 'b'))
+
+    class Elsewhere(Same):
+        def load_data_list(self):
+            return []
+
+    (tmp_path / 'val').mkdir()
+    cfg = image_folders_config(tmp_path)
+    for kind in (Elsewhere, 'Places205'):
+        cfg.test_dataloader.dataset.type = kind
+        check_data(cfg, ('test', ))
+    cfg.test_dataloader.dataset.type = Same
+    with pytest.raises(BadDataError, match='val is empty'):
+        check_data(cfg, ('test', ))
+
+
 def test_lists_of_imagenet(tmp_path):
     (tmp_path / 'meta').mkdir()
     (tmp_path / 'val').mkdir()

@@ -20,8 +20,15 @@ def test_data_root_moves_wherever_a_path_starts_with_it():
     cfg = Config(dict(train_dataloader=dict(dataset=dict(data_root='old'))))
     move_data_root(cfg, 'new')
     assert cfg.train_dataloader.dataset.data_root == 'new/'
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[
+        dict(ann_file='old/a.json'), dict(data_root='old', ann_file='b.json')]))))  # there is nothing to train on
+    move_data_root(cfg, 'new')
+    first, second = cfg.test_dataloader.dataset.datasets
+    assert (first.ann_file, second.data_root, second.ann_file) == ('new/a.json', 'new/', 'b.json')
     with pytest.raises(UserError, match='--data-root: this config has no data_root'):
         move_data_root(Config(dict(train_dataloader=dict(dataset=dict()))), 'new')
+    with pytest.raises(UserError, match='--data-root: this config has no data_root'):
+        move_data_root(Config(dict(val_dataloader=None, work_dir='old')), 'new')
 
 
 def test_a_setting_is_merged():

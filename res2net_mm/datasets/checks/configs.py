@@ -6,8 +6,10 @@ import os
 from typing import Any, Sequence
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, TRANSFORMS
 
+from ...utils.config_edits import unbuilt_items
+from ...utils.config_types import ancestors, config_class
 from .errors import BadDataError
 from .formats import (
     CocoNeeds,
@@ -34,9 +36,8 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
     """
     missing = []
     for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader:
-            missing += [f'{split}_dataloader: {path}' for path in dataset_paths(loader.dataset) if is_missing(path)]
+        missing += [f'{split}_dataloader: {path}' for dataset in dataset_configs(cfg, split)
+                    for path in dataset_paths(dataset) if is_missing(path)]
         missing += [f'{split}_evaluator: {evaluator["ann_file"]}' for evaluator in evaluators(cfg, split)
                     if is_missing(evaluator.get('ann_file'))]
     if missing:
@@ -45,9 +46,16 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
 
     for split in splits:
         scored = not any(evaluator.get('format_only') for evaluator in evaluators(cfg, split))
-        for dataset in leaves((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+        for dataset in dataset_configs(cfg, split):
             filters = split == 'train' and dataset.get('filter_cfg') or {}
             check_annotations(dataset, cfg.get('default_scope'), scored and filters.get('filter_empty_gt', True))
+
+
+def dataset_configs(cfg: Config, split: str) -> list[dict]:
+    """The configs of the datasets of a split, 'train', 'val' or 'test', without wrappers; none if it has no loader."""
+    loaders = cfg.get(f'{split}_dataloader') or []
+    return [dataset for loader in ([loaders] if isinstance(loaders, dict) else loaders)
+            for dataset in leaves(loader.get('dataset')) if isinstance(dataset, dict)]
 
 
 def evaluators(cfg: Config, split: str) -> list[dict]:
@@ -68,14 +76,12 @@ def leaves(dataset: Any) -> list:
     if dataset is None:
         return []
     get = dataset.get if isinstance(dataset, dict) else lambda name: getattr(dataset, name, None)
-    inner = get('datasets') or [get('dataset')]
-    return [dataset] if inner == [None] else [leaf for item in inner for leaf in leaves(item)]
+    inner = [item for item in get('datasets') or [get('dataset')] if item is not None and not isinstance(item, str)]
+    return [leaf for item in inner for leaf in leaves(item)] if inner else [dataset]
 
 
 def dataset_paths(dataset: dict) -> list[str]:
-    """The folders and files that a dataset config names: the root alone if that is missing already."""
-    if 'dataset' in dataset or 'datasets' in dataset:
-        return [path for leaf in leaves(dataset) for path in dataset_paths(leaf)]
+    """The folders and files that the config of a dataset, of no wrapper, names: a missing root alone."""
     root = dataset.get('data_root') or ''
     if root and is_missing(root):
         return [root]
@@ -106,27 +112,34 @@ def check_annotations(dataset: dict, scope: str | None, labelled: bool) -> None:
     local_file = os.path.isfile(path)
     if local_file and not os.path.getsize(path):
         raise BadDataError(f'{path} is empty')
-    kind = dataset_class(dataset, scope)
-    ancestors = {base.__name__: base for base in kind.__mro__}
-    coco = ancestors.get('CocoDataset' if 'BaseDetDataset' in ancestors else 'BaseCocoStyleDataset')
-    readers = ('load_data_list', '_load_annotations', 'parse_data_info')
+    kind = config_class(dataset, DATASETS, scope)
+    bases = ancestors(kind)
+    coco = bases.get('mmdet.CocoDataset') or bases.get('mmpose.BaseCocoStyleDataset')
+    classifier = bases.get('mmpretrain.CustomDataset')
+    folders = bases.get('mmpretrain.ImageNet') or classifier  # both look for their images as check_image_folders does
 
-    if local_file and coco and all(getattr(kind, name, None) is getattr(coco, name, None) for name in readers):
-        check_coco_dataset(path, dataset, kind, labelled, keypoints=coco.__name__ == 'BaseCocoStyleDataset')
+    if local_file and inherits(kind, coco, 'load_data_list', '_load_annotations', 'parse_data_info'):
+        check_coco_dataset(path, dataset, kind, labelled, keypoints='mmpose.BaseCocoStyleDataset' in bases)
     elif local_file and path.endswith('.json'):
         read_json(path)
-    elif local_file and 'XMLDataset' in ancestors:
+    elif local_file and 'mmdet.XMLDataset' in bases:
         check_xml(path, dataset, class_names(dataset, kind), labelled)
-    elif local_file and {'BaseSegDataset', 'XMLDataset', 'CustomDataset'} & ancestors.keys():
+    elif local_file and ('mmseg.BaseSegDataset' in bases or inherits(kind, classifier, 'load_data_list')):
         names = read_names(path)
-        if 'CustomDataset' in ancestors and dataset.get('with_label', True):
+        if classifier and dataset.get('with_label', True):
             check_labels(path, names, class_names(dataset, kind))
-    elif not path and kind.__name__ in ('CustomDataset', 'ImageNet') and dataset.get('with_label', True):
+    elif not path and dataset.get('with_label', True) and inherits(
+            kind, folders, '__init__', 'load_data_list', '_find_samples'):
         check_image_folders(dataset, class_names(dataset, kind))
-    elif 'BaseSegDataset' in ancestors:
+    elif 'mmseg.BaseSegDataset' in bases:
         folder = os.path.join(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or '')
         if os.path.isdir(folder) and not os.listdir(folder):
             raise BadDataError(f'{folder} has no images')
+
+
+def inherits(kind: type, base: type | None, *methods: str) -> bool:
+    """Whether there is such a base, and a class that inherits from it has these methods of it unchanged."""
+    return base is not None and all(getattr(kind, name, None) is getattr(base, name, None) for name in methods)
 
 
 def check_coco_dataset(path: str, dataset: dict, kind: type, labelled: bool, keypoints: bool) -> None:
@@ -162,11 +175,7 @@ def dataset_class(dataset: dict, scope: str | None) -> type:
         dataset (dict): The config.
         scope (str | None): The toolbox that its type is looked up in.
     """
-    kind = dataset.get('type')
-    if not isinstance(kind, str):
-        return kind or object
-    with DATASETS.switch_scope_and_registry(dataset.get('_scope_') or scope) as registry:
-        return registry.get(kind) or object
+    return config_class(dataset, DATASETS, scope)
 
 
 def load_metainfo(dataset: dict, kind: type[Any]) -> dict[str, Any]:
@@ -194,16 +203,18 @@ def skip_bad_samples(cfg: Config, strict: bool = False) -> None:
             return type(value)(guard(item, options) for item in value)
         if not isinstance(value, dict):
             return value
-        name = getattr(value.get('type'), '__name__', str(value.get('type'))).rpartition('.')[2]
-        if name == 'SkipBadSample':  # this is the config that an earlier run wrote into its work directory
+        bases = ancestors(config_class(value, TRANSFORMS, scope)) if 'type' in value else {}
+        if 'res2net_mm.SkipBadSample' in bases:  # this is the config that an earlier run wrote into its work directory
             return type(value)(value, strict=strict)
-        if name.startswith('Load'):
+        if any(name.partition('.')[2].startswith('Load') for name in bases):  # what every toolbox calls them
             return type(value)(type='res2net_mm.SkipBadSample', transform=value, **options)
         if 'pipeline' in value and 'type' in value:
-            options = {**options, **segmentation_labels(value, cfg.get('default_scope'))}
-        return type(value)({key: guard(item, options) for key, item in value.items()})
+            options = {**options, **segmentation_labels(value, scope)}
+        return type(value)({key: guard(item, options) for key, item in unbuilt_items(value)})
 
-    cfg.train_dataloader.dataset = guard(cfg.train_dataloader.dataset, dict(strict=strict))
+    scope = cfg.get('default_scope')
+    if cfg.get('train_dataloader'):
+        cfg.train_dataloader = guard(cfg.train_dataloader, dict(strict=strict))
     if cfg.get('custom_hooks'):  # mmdet's PipelineSwitchHook brings a second pipeline
         cfg.custom_hooks = guard(cfg.custom_hooks, dict(strict=strict))
 
@@ -218,8 +229,8 @@ def segmentation_labels(dataset: dict, scope: str | None) -> dict[str, int | Non
     Returns:
         dict: ``num_classes`` and ``ignore_index``; nothing for a dataset of another toolbox.
     """
-    kind = dataset_class(dataset, scope)
-    if 'BaseSegDataset' not in {base.__name__ for base in kind.__mro__}:
+    kind = config_class(dataset, DATASETS, scope)
+    if 'mmseg.BaseSegDataset' not in ancestors(kind):
         return {}
     classes = class_names(dataset, kind)
     return dict(num_classes=classes and len(classes), ignore_index=dataset.get('ignore_index', 255))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np
 from PIL import Image
 
+from ...utils.config_types import ancestors
 from ...utils.images import file_defect, image_shape
 from ...utils.masks import size_defect
-from .configs import is_missing, leaves
+from .configs import inherits, is_missing, leaves
 from .errors import refuse_defects
 
 if TYPE_CHECKING:
@@ -74,11 +75,18 @@ def mask_check(dataset: BaseDataset) -> Callable[[str, str], str | None] | None:
 
 def mask_labels(dataset: BaseDataset) -> MaskLabels | None:
     """The labels in the mask files of a built dataset of mmseg; None if the dataset reads none."""
-    if 'BaseSegDataset' not in {base.__name__ for base in type(dataset).__mro__} or not any(
-            type(transform).__name__ == 'LoadAnnotations' for transform in dataset.pipeline.transforms):
+    if 'mmseg.BaseSegDataset' not in ancestors(type(dataset)) or not any(
+            map(reads_labels, dataset.pipeline.transforms)):
         return None
     classes = dataset.label_map or dataset.metainfo.get('classes')
     return MaskLabels(len(classes) + bool(dataset.reduce_zero_label) if classes else None, dataset.ignore_index)
+
+
+def reads_labels(transform: Callable) -> bool:
+    """Whether a transform reads mask files as the LoadAnnotations of mmseg and mmcv do."""
+    bases = ancestors(type(transform))
+    return inherits(type(transform), bases.get('mmseg.LoadAnnotations') or bases.get('mmcv.LoadAnnotations'),
+                    '_load_seg_map')
 
 
 def mask_file_defect(path: str, image: str, labels: MaskLabels) -> str | None:
