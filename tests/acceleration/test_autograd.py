@@ -19,7 +19,7 @@ from helpers import (
 from torch import nn
 
 from res2net_mm import accelerate_training
-from res2net_mm.acceleration.training.block import MOST_STEPS, TrainingBlock
+from res2net_mm.acceleration.training.executor import MOST_STEPS
 from res2net_mm.benchmark.timing import peak_memory
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
 
@@ -57,9 +57,7 @@ def make_block(name):
         downsample = nn.Sequential(nn.AvgPool2d(3, stride, padding=1))
     else:
         downsample = None if 'given' in name else make_shortcut(channels, out, stride, 'average' in name)
-    block = accelerate_training(randomise(Bottle2neck(**config, downsample=downsample)).double())
-    assert type(block) is TrainingBlock
-    return block
+    return accelerate_training(randomise(Bottle2neck(**config, downsample=downsample)).double())
 
 
 @pytest.mark.parametrize('norms', ['batch', 'frozen'])
@@ -90,7 +88,7 @@ def test_a_chain_longer_than_is_made_again(channels_last):
     plain, fast = chain(2 * MOST_STEPS + 4)
     lengths = []
     for block in fast:
-        block.register_forward_hook(lambda block, x, out: lengths.append(len(out.origin[0].steps)))
+        block.register_forward_hook(lambda block, x, out: lengths.append(len(block.executor._latest.origin.steps)))
     x = torch.randn(2, 8, 6, 5, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
     before = x.clone()

@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ...acceleration.training.block import accelerate_training
+from ...acceleration.training.accelerate import accelerate_training
 from ...registry import HOOKS
 
 
