@@ -2,6 +2,7 @@
 # make test        set up, then run all tests
 # make test-fast   the tests that one runs while working
 # make lint        ruff, and mypy on the types of the package
+# make sanitize    the tests of the training kernels under ASan and UBSan
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -10,7 +11,7 @@ export UV_FIND_LINKS
 
 ready := $(VENV)/.ready
 
-.PHONY: demo test test-fast env lint lock wheelhouse clean
+.PHONY: demo test test-fast sanitize env lint lock wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
@@ -19,6 +20,9 @@ test: $(ready)
 
 test-fast: $(ready)
 	$(VENV)/bin/python -m pytest -m 'not slow and not distributed and not gpu'
+
+sanitize: $(ready)
+	tools/dev/sanitize_kernels.sh $(VENV)/bin/python
 
 env: $(ready)
 
