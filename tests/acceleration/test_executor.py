@@ -371,6 +371,19 @@ def test_checkpoints_around_blocks(reentrant):
     assert_same_outcome(accelerate_training(copy.deepcopy(plain)), plain, random(*SIZE))
 
 
+def test_another_default_device(fused):
+    plain, fast = pair()
+    x = random(*SIZE)
+    losses = []
+    for model in (plain, fast):
+        with torch.device('meta'):
+            losses.append(model(x).square().mean())
+            losses[-1].backward()
+    assert_near(losses[1], losses[0], 1e-9)
+    assert_same_state(fast, plain, 1e-9)
+    assert fused == list(fast)
+
+
 def test_saved_on_the_cpu():
     plain, fast = pair()
     with torch.autograd.graph.save_on_cpu():

@@ -76,7 +76,7 @@ def remove_training_acceleration(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, Bottle2neck) and isinstance(module.executor, FusedExecutor):
             module.executor = None
-        if isinstance(module._compiled_call_impl, WithoutLimit):
+        if isinstance(getattr(module, '_compiled_call_impl', None), WithoutLimit):
             module._compiled_call_impl = None
         for key, hook in list(module._forward_hooks.items()):
             if hook is outputs_in_layout_of_input:

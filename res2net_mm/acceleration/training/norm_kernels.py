@@ -52,7 +52,7 @@ def normalise(z: Tensor, norm: Norm, out: Tensor | None = None, addend: Tensor |
     Raises:
         RuntimeError: If a tensor does not fit z.
     """
-    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
+    out = z.new_empty(z.shape) if out is None else out
     scale, shift = norm.vectors[:2]
     kernels().normalise(z, scale, shift, out, addend, relu_first, relu_last)
     return out
@@ -79,8 +79,8 @@ def normalise_backward(grad: Tensor, z: Tensor, norm: Norm, out: Tensor | None =
     Raises:
         RuntimeError: If a tensor does not fit z.
     """
-    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
-    grad_addend = None if addend is None else torch.empty(z.shape, dtype=z.dtype)
+    out = z.new_empty(z.shape) if out is None else out
+    grad_addend = None if addend is None else z.new_empty(z.shape)
     affine = kernels().normalise_backward(grad, grad2, addend, relu, z, *norm.vectors, norm.statistics, grad_addend,
                                           out)
     return out, affine, grad_addend

@@ -122,8 +122,8 @@ class Bottle2neck(nn.Module):
         Returns:
             Tensor: (n, out_channels, h / stride, w / stride).
         """
-        # A trace records operators once: it has no backward pass to recompute for, and as it may record a checkpoint's
-        # bookkeeping of random states on one pass but not on the next, its check would find two different graphs.
+        # A trace has no backward pass to recompute for; and the check of torch.jit.trace, which compares the graphs of
+        # two passes as text, fails with checkpoints in them, since the values have other names each time.
         if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
             contexts = lambda: (nullcontext(), running_statistics_untouched(self))  # noqa: E731
             return checkpoint(self._execute, x, identity, use_reentrant=False, context_fn=contexts)
