@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import accelerate_training
+from res2net_mm.acceleration.eager import is_eager
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
 
 DOUBLE = dict(dtype=torch.float64)
@@ -461,7 +462,7 @@ def live_bytes():
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
-        if type(thing) in (torch.Tensor, nn.Parameter):
+        if type(thing) in (torch.Tensor, nn.Parameter) and is_eager(thing) and thing.device.type == 'cpu':
             storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
     return sum(storages.values())
 
