@@ -239,7 +239,7 @@ def prepare_run(model: nn.Module, path: str, batch: Tensor) -> Callable:
     dtype = torch.float32 if is_training(path) else batch.dtype
     memory_format = torch.contiguous_format if batch.is_contiguous() else torch.channels_last
     model = model.to(batch.device, dtype, memory_format=memory_format).eval()
-    with torch.no_grad(), many_compilations():
+    with torch.no_grad(), many_compilations():  # of one class of models, for one contender after the other
         run = PATHS[path](model, batch)
         run()
     return run
