@@ -334,8 +334,9 @@ def count(model, x):
     return torch.tensor(float(counter.get_total_flops()))
 
 
-@pytest.mark.parametrize('use', [trace, export, symbolic_trace, compile_whole, differentiate, differentiate_forwards,
-                                 batch, count], ids=lambda use: use.__name__)
+@pytest.mark.parametrize('use', [
+    trace, export, symbolic_trace, pytest.param(compile_whole, marks=pytest.mark.slow), differentiate,
+    differentiate_forwards, batch, count], ids=lambda use: use.__name__)
 def test_traced_or_transformed(use):
     plain, fast = (model.eval() for model in pair())
     x = random(*SIZE)
