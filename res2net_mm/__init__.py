@@ -17,7 +17,7 @@ _EXPORTS = {
     'Res2Net': '.models',
     'Res2SharedHead': '.models',
     'accelerate': '.acceleration.backends',
-    'accelerate_training': '.acceleration.training.block',
+    'accelerate_training': '.acceleration.training.accelerate',
     'load_config': '.utils.config',
 }
 

@@ -21,6 +21,7 @@ from .exported import OnnxRuntime, OpenVino
 from .fused_conv import FusedConv
 from .graph import is_untouched
 from .passes import overwrite_addends, rewrite
+from .training.accelerate import remove_training_acceleration
 
 
 def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -> nn.Module:
@@ -52,7 +53,7 @@ def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -
     if backend not in BACKENDS:
         raise ValueError(f'accelerate: backend={backend!r} must be one of {", ".join(BACKENDS)}')
     with torch.inference_mode(False), torch.no_grad():  # tensors that may be used in any mode
-        model = copy.deepcopy(model).eval()
+        model = remove_training_acceleration(copy.deepcopy(model)).eval()
         # A name and a module; a module may have several names, and one backbone may be a part of another.
         found: list[tuple[str, nn.Module]] = []
         for name, module in model.named_modules(remove_duplicate=False):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..acceleration.backends import accelerate
 from ..acceleration.exported import compile_for_openvino, onnx_session
-from ..acceleration.training.block import accelerate_training, allow_many_compilations
+from ..acceleration.training.accelerate import accelerate_training
+from ..acceleration.training.compilation import many_compilations
 from ..models.complexity import Classifier, classifier
 from ..models.names import normalise_name, resolve
 from .timing import MeasuringSettings
@@ -89,7 +90,6 @@ def run_compiled(model: nn.Module, batch: Tensor) -> Callable:
 
 def compile_static(model: nn.Module, mode: str | None = None) -> nn.Module:
     """``torch.compile`` for inputs of one shape, in one of its modes."""
-    allow_many_compilations()
     return torch.compile(model, dynamic=False, mode=mode)
 
 
@@ -240,7 +240,7 @@ def prepare_run(model: nn.Module, path: str, batch: Tensor) -> Callable:
     dtype = torch.float32 if is_training(path) else batch.dtype
     memory_format = torch.contiguous_format if batch.is_contiguous() else torch.channels_last
     model = model.to(batch.device, dtype, memory_format=memory_format).eval()
-    with torch.no_grad():
+    with torch.no_grad(), many_compilations():  # of one class of models, for one contender after the other
         run = PATHS[path](model, batch)
         run()
     return run

@@ -3,6 +3,7 @@ import pytest
 import torch
 from helpers import assert_near
 
+from res2net_mm.acceleration.training.kernel_build import kernels
 from res2net_mm.acceleration.training.norm_kernels import Norm, moments, normalise, normalise_backward
 
 
@@ -28,7 +29,7 @@ def norm_at_random(z, statistics):
     mean, invstd = statistics_of(z.double())
     scale = weight * invstd
     tensors = (tensor.to(z.dtype) for tensor in (scale, bias - mean * scale, mean, invstd))
-    return Norm(*tensors, statistics), function, weight.requires_grad_(), bias.requires_grad_()
+    return Norm(torch.stack(tuple(tensors)), statistics), function, weight.requires_grad_(), bias.requires_grad_()
 
 
 SIZES = [(pixels, channels) for pixels in (1, 2, 63, 64, 65, 200) for channels in (1, 26)]
@@ -117,11 +118,94 @@ def test_normalise_backward(dtype, tolerance, wide, statistics, relu, adds, seco
 def test_what_is_not_a_number_stays_so():
     """In PyTorch a ReLU passes it on, so that a run that diverges is seen to."""
     z = torch.tensor([[float('nan')], [1]])
-    norm = Norm(*torch.ones(4, 1), True)
+    norm = Norm(torch.ones(4, 1), True)
     for options in (dict(relu_first=True), dict(relu_last=True)):
         assert normalise(z, norm, **options).isnan().tolist() == [[True], [False]]
     grad = torch.tensor([[2.], [3]])
     plain = torch.zeros(2, 1, requires_grad=True)
     torch.relu(plain + z).backward(grad)
-    frozen = Norm(*torch.ones(4, 1), False)
+    frozen = Norm(torch.ones(4, 1), False)
     assert torch.equal(normalise_backward(grad, z, frozen, relu=True)[0], plain.grad)
+
+
+# What does not fit together is an error before memory is touched.
+
+Z, WRONG = torch.ones(6, 4), {
+    'fewer pixels': torch.ones(5, 4),
+    'fewer channels': torch.ones(6, 3),
+    'a pixel that broadcasts': torch.ones(1, 4),
+    'a channel that broadcasts': torch.ones(6, 1),
+    'no matrix': torch.ones(24),
+    'three dimensions': torch.ones(6, 4, 1),
+    'another type': torch.ones(6, 4, dtype=torch.float64),
+    'a type that is not summed': torch.ones(6, 4, dtype=torch.int32),
+    'another device': torch.ones(6, 4, device='meta'),
+    'channels that are not side by side': torch.ones(4, 6).T,
+    'channels that share memory': torch.ones(6, 1).expand(6, 4),
+    'another layout': torch.ones(6, 4).to_sparse(),
+}
+
+
+def call_moments(**tensors):
+    return kernels().moments(tensors.get('z', Z))
+
+
+def call_normalise(**tensors):
+    given = {**dict(z=Z, scale=Z[0], shift=Z[0], out=Z.clone(), addend=Z), **tensors}
+    return kernels().normalise(*given.values(), False, False)
+
+
+def call_normalise_backward(**tensors):
+    given = {**dict(grad=Z, grad2=None, addend=Z, relu=True, z=Z, scale=Z[0], shift=Z[0], mean=Z[0], invstd=Z[0],
+                    statistics=True, masked=Z.clone(), out=Z.clone()), **tensors}
+    return kernels().normalise_backward(*given.values())
+
+
+MATRICES = [(call_normalise, 'out'), (call_normalise, 'addend'), (call_normalise_backward, 'grad'),
+            (call_normalise_backward, 'addend'), (call_normalise_backward, 'masked'), (call_normalise_backward, 'out')]
+VECTORS = [(call_normalise, 'scale'), (call_normalise, 'shift'), (call_normalise_backward, 'scale'),
+           (call_normalise_backward, 'shift'), (call_normalise_backward, 'mean'), (call_normalise_backward, 'invstd')]
+
+
+@pytest.mark.parametrize('call, name', MATRICES, ids=lambda value: getattr(value, '__name__', value))
+@pytest.mark.parametrize('wrong', WRONG)
+def test_matrices_that_do_not_fit(call, name, wrong):
+    call()
+    with pytest.raises(RuntimeError):
+        call(**{name: WRONG[wrong]})
+
+
+@pytest.mark.parametrize('wrong', WRONG)
+def test_a_second_gradient_that_does_not_fit(wrong):
+    call_normalise_backward(addend=None, masked=None, grad2=Z)
+    with pytest.raises(RuntimeError):
+        call_normalise_backward(addend=None, masked=None, grad2=WRONG[wrong])
+
+
+@pytest.mark.parametrize('call, name', VECTORS, ids=lambda value: getattr(value, '__name__', value))
+@pytest.mark.parametrize('wrong', [
+    torch.ones(3), torch.ones(5), torch.ones(1), torch.ones(1, 4), torch.ones(8)[::2], torch.ones(1).expand(4),
+    torch.ones(4, dtype=torch.float64), torch.ones(4, device='meta')], ids=lambda wrong: f'{wrong.shape} {wrong.dtype}')
+def test_vectors_that_do_not_fit(call, name, wrong):
+    with pytest.raises(RuntimeError):
+        call(**{name: wrong})
+
+
+@pytest.mark.parametrize('call', [call_moments, call_normalise, call_normalise_backward])
+@pytest.mark.parametrize('wrong', [
+    'no matrix', 'three dimensions', 'a type that is not summed', 'another device',
+    'channels that are not side by side', 'another layout'])
+def test_a_z_that_is_no_matrix(call, wrong):
+    with pytest.raises(RuntimeError):
+        call(z=WRONG[wrong])
+
+
+def test_what_cannot_be_computed():
+    with pytest.raises(RuntimeError, match='no pixels'):
+        moments(torch.ones(0, 4))
+    with pytest.raises(RuntimeError, match='share memory'):
+        call_normalise(out=torch.ones(1, 4).expand(6, 4))
+    with pytest.raises(RuntimeError, match='one ReLU'):
+        normalise(Z, Norm(torch.ones(4, 4), True), None, None, True, True)
+    with pytest.raises(RuntimeError, match='no such combination'):
+        call_normalise_backward(masked=None)

@@ -138,11 +138,13 @@ def test_more_than_eight_models_are_compiled(monkeypatch):
         return graph.forward
 
     monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=backend))
-    with torch.no_grad():
-        for width in range(1, 13):
-            contenders.run_compiled(complexity.Classifier(lambda x: [x], 2, width), torch.randn(1, 2, 3, 3))
+    limit = torch._dynamo.config.cache_size_limit
+    for width in range(1, 13):
+        model = complexity.Classifier(lambda x: [x], 2, width)
+        contenders.prepare_run(model, 'compile', torch.randn(1, 2, 3, 3))
     torch._dynamo.reset()
     assert len(graphs) == 12
+    assert torch._dynamo.config.cache_size_limit == limit
 
 
 def test_what_cannot_run_is_left_out(monkeypatch):

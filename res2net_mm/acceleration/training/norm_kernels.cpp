@@ -17,31 +17,59 @@ namespace {
 
 constexpr int64_t SUMMED_AT_ONCE = 64;  // pixels whose sum is kept in the precision of the tensor, before a double
 
+// What every entry asks of every tensor before memory is touched.
+void check_matrix(const Tensor& tensor, const Tensor& z, const char* name) {
+  TORCH_CHECK(tensor.layout() == at::kStrided && tensor.device().is_cpu() && !tensor.is_neg(), name,
+              " is no plain tensor on a CPU");
+  TORCH_CHECK(tensor.scalar_type() == z.scalar_type(), name, " is of ", tensor.scalar_type(), ", z of ", z.scalar_type());
+  TORCH_CHECK(tensor.dim() == 2 && tensor.sizes() == z.sizes(), name, " is of shape ", tensor.sizes(), ", z of ",
+              z.sizes(), ", which should be the same pixels x channels");
+  TORCH_CHECK(tensor.stride(1) == 1 || tensor.size(1) == 1, name, " has the channels of a pixel not side by side");
+}
+
+void check_matrix(const Optional& tensor, const Tensor& z, const char* name) {
+  if (tensor) check_matrix(*tensor, z, name);
+}
+
+void check_written(const Tensor& tensor, const Tensor& z, const char* name) {
+  check_matrix(tensor, z, name);
+  TORCH_CHECK(tensor.size(0) < 2 || tensor.stride(0) >= tensor.size(1), name, " has pixels that share memory");
+}
+
+void check_vector(const Tensor& tensor, const Tensor& z, const char* name) {
+  TORCH_CHECK(tensor.layout() == at::kStrided && tensor.device().is_cpu() && !tensor.is_neg() &&
+                  tensor.scalar_type() == z.scalar_type() && tensor.dim() == 1 && tensor.size(0) == z.size(1) &&
+                  tensor.is_contiguous(),
+              name, " is no vector of the channels and the type of z: ", tensor.sizes(), ' ', tensor.scalar_type(),
+              " beside ", z.sizes(), ' ', z.scalar_type());
+}
+
 template <class T>
 struct Pixels {  // nowhere, if there is no tensor
   T* data = nullptr;
   int64_t stride = 0;
 
-  explicit Pixels(const Tensor& tensor) : data(tensor.data_ptr<T>()), stride(tensor.stride(0)) {
-    TORCH_CHECK(tensor.dim() == 2 && (tensor.stride(1) == 1 || tensor.size(1) == 1), "not pixels x channels");
-  }
+  explicit Pixels(const Tensor& tensor) : data(tensor.data_ptr<T>()), stride(tensor.stride(0)) {}
   explicit Pixels(const Optional& tensor) {
     if (tensor) *this = Pixels(*tensor);
   }
-  explicit operator bool() const { return data; }
   T* operator[](int64_t pixel) const { return data ? data + pixel * stride : nullptr; }
 };
 
+int64_t share(int64_t pixels) {  // of every thread
+  return std::max<int64_t>(1, at::divup(pixels, at::get_num_threads()));
+}
+
 template <class F>
 void over_pixels(int64_t pixels, const F& between) {  // between(first, end), an equal part for every thread
-  at::parallel_for(0, pixels, std::max<int64_t>(1, at::divup(pixels, at::get_num_threads())), between);
+  at::parallel_for(0, pixels, share(pixels), between);
 }
 
 // Two sums over the pixels, of every channel, one after the other: add(pixel, first, second) adds what a pixel gives.
 template <class T, class F>
 std::vector<double> two_sums(int64_t pixels, int64_t channels, const F& add) {
-  const int64_t size = 2 * channels, threads = at::get_num_threads();
-  std::vector<double> parts(threads * size);
+  const int64_t size = 2 * channels, pixels_of_part = share(pixels), parts_count = at::divup(pixels, pixels_of_part);
+  std::vector<double> parts(std::max<int64_t>(1, parts_count) * size);
   over_pixels(pixels, [&](int64_t first, int64_t end) {
     std::vector<double> part(size);
     std::vector<T> sum(size);
@@ -51,9 +79,9 @@ std::vector<double> two_sums(int64_t pixels, int64_t channels, const F& add) {
         add(pixel, sum.data(), sum.data() + channels);
       for (int64_t i = 0; i < size; ++i) part[i] += sum[i];
     }
-    std::copy(part.begin(), part.end(), parts.begin() + at::get_thread_num() * size);
+    std::copy(part.begin(), part.end(), parts.begin() + first / pixels_of_part * size);
   });
-  for (int64_t i = size; i < threads * size; ++i) parts[i % size] += parts[i];
+  for (int64_t i = size; i < static_cast<int64_t>(parts.size()); ++i) parts[i % size] += parts[i];
   parts.resize(size);
   return parts;
 }
@@ -86,6 +114,8 @@ void compute_moments(const Tensor& z, Tensor& result) {
 
 // Mean and variance of every channel, 2 x channels.
 Tensor moments(const Tensor& z) {
+  check_matrix(z, z, "z");
+  TORCH_CHECK(z.size(0) > 0, "z has no pixels");
   Tensor result = at::empty({2, z.size(1)}, z.options());
   AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "moments", [&] { compute_moments<scalar_t>(z, result); });
   return result;
@@ -115,6 +145,12 @@ void normalise_rows(const Tensor& z, const Tensor& scale, const Tensor& shift, c
 // out = norm(z) [ReLU] [+ addend] [ReLU]; what is not a number stays so, as in PyTorch
 void normalise(const Tensor& z, const Tensor& scale, const Tensor& shift, Tensor out, const Optional& addend,
                bool relu_first, bool relu_last) {
+  TORCH_CHECK(!(relu_first && relu_last), "one ReLU, before the addition or after it");
+  check_matrix(z, z, "z");
+  check_written(out, z, "out");
+  check_matrix(addend, z, "addend");
+  check_vector(scale, z, "scale");
+  check_vector(shift, z, "shift");
   AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise", [&] {
     auto run = relu_first ? (addend ? normalise_rows<scalar_t, true, true, false>
                                     : normalise_rows<scalar_t, true, false, false>)
@@ -180,6 +216,16 @@ Tensor normalise_backward(const Tensor& grad, const Optional& grad2, const Optio
                           const Tensor& z, const Tensor& scale, const Tensor& shift, const Tensor& mean,
                           const Tensor& invstd, bool statistics, const Optional& masked, Tensor out) {
   TORCH_CHECK(addend.has_value() == masked.has_value() && !(addend && (grad2 || !relu)), "no such combination");
+  check_matrix(z, z, "z");
+  check_matrix(grad, z, "grad");
+  check_matrix(grad2, z, "grad2");
+  check_matrix(addend, z, "addend");
+  check_written(out, z, "out");
+  if (masked) check_written(*masked, z, "masked");
+  check_vector(scale, z, "scale");
+  check_vector(shift, z, "shift");
+  check_vector(mean, z, "mean");
+  check_vector(invstd, z, "invstd");
   Tensor affine = at::empty({2, z.size(1)}, z.options());
   AT_DISPATCH_FLOATING_TYPES(z.scalar_type(), "normalise_backward", [&] {
     auto run = addend   ? backward_rows<scalar_t, false, false, true>

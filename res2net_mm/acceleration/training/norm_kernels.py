@@ -1,46 +1,32 @@
 """Batch norm, addition and ReLU in one pass over memory, on a CPU, forwards and backwards.
 
 The kernels are in ``norm_kernels.cpp``. Every tensor is a matrix (pixels, channels), in float32 or float64, and may be
-a slice of a wider one.
+a slice of a wider one; the kernels check that what they are given fits together.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import BatchNorm2d
+
+from .kernel_build import kernels
 
 
 @dataclass(frozen=True)
 class Norm:
-    """What a batch norm does to a batch: z · scale + shift. All tensors are of shape (channels, )."""
+    """What a batch norm does to a batch: z · scale + shift.
 
-    scale: Tensor
-    shift: Tensor
-    mean: Tensor
-    invstd: Tensor
-    statistics: bool  # whether mean and invstd are those of the batch, so that gradients flow through them
+    It is made of copies: what happens to a norm's weights and running statistics later does not reach it.
+    """
+
+    vectors: Tensor  # (4, channels): scale, shift, mean, 1 / standard deviation
+    statistics: bool  # whether the last two are those of the batch, so that gradients flow through them
 
     def select(self, channels: slice) -> Norm:
         """What it does to a slice of the channels."""
-        return Norm(self.scale[channels], self.shift[channels], self.mean[channels], self.invstd[channels],
-                    self.statistics)
-
-
-@lru_cache(maxsize=None)
-def kernels() -> Any:
-    """The kernels, compiled when they are first asked for; later processes find them in PyTorch's cache.
-
-    Raises:
-        RuntimeError: If there is no C++ compiler, or no ninja.
-    """
-    from torch.utils.cpp_extension import load
-    load('res2net_mm_norm_kernels', [str(Path(__file__).with_suffix('.cpp'))], is_python_module=False,
-         extra_cflags=['-O3', '-march=native', '-fopenmp', '-fno-math-errno', '-fno-trapping-math'])
-    return torch.ops.res2net_mm
+        return Norm(self.vectors[:, channels], self.statistics)
 
 
 def moments(z: Tensor) -> Tensor:
@@ -62,9 +48,13 @@ def normalise(z: Tensor, norm: Norm, out: Tensor | None = None, addend: Tensor |
 
     Returns:
         Tensor: out.
+
+    Raises:
+        RuntimeError: If a tensor does not fit z.
     """
-    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
-    kernels().normalise(z, norm.scale, norm.shift, out, addend, relu_first, relu_last)
+    out = z.new_empty(z.shape) if out is None else out
+    scale, shift = norm.vectors[:2]
+    kernels().normalise(z, scale, shift, out, addend, relu_first, relu_last)
     return out
 
 
@@ -85,9 +75,51 @@ def normalise_backward(grad: Tensor, z: Tensor, norm: Norm, out: Tensor | None =
     Returns:
         tuple[Tensor, Tensor, Tensor | None]: The gradients of z, of the norm's bias and weight, (2, channels), and of
         the addend, if one is given.
+
+    Raises:
+        RuntimeError: If a tensor does not fit z.
     """
-    out = torch.empty(z.shape, dtype=z.dtype) if out is None else out
-    grad_addend = None if addend is None else torch.empty(z.shape, dtype=z.dtype)
-    affine = kernels().normalise_backward(grad, grad2, addend, relu, z, norm.scale, norm.shift, norm.mean, norm.invstd,
-                                          norm.statistics, grad_addend, out)
+    out = z.new_empty(z.shape) if out is None else out
+    grad_addend = None if addend is None else z.new_empty(z.shape)
+    affine = kernels().normalise_backward(grad, grad2, addend, relu, z, *norm.vectors, norm.statistics, grad_addend,
+                                          out)
     return out, affine, grad_addend
+
+
+# PyTorch's batch norms.
+
+
+def batch_norm_tensors(bn: BatchNorm2d) -> list[Tensor]:
+    """The tensors of a norm that its outputs depend on, of shape (channels, ): weight, bias, running statistics."""
+    running = [] if bn.running_mean is None else [bn.running_mean, bn.running_var]
+    return [bn.weight, bn.bias, *running]
+
+
+def uses_batch_statistics(bn: BatchNorm2d) -> bool:
+    """Whether a norm takes mean and variance from the batch, rather than its running ones."""
+    return bn.training or bn.running_mean is None
+
+
+def batch_norm(bn: BatchNorm2d, z: Tensor, weight: Tensor, bias: Tensor) -> Norm:
+    """What a batch norm does to a batch (pixels, channels); its running statistics follow, as they do in PyTorch."""
+    statistics = uses_batch_statistics(bn)
+    mean, variance = moments(z) if statistics else (bn.running_mean, bn.running_var)
+    if bn.training and bn.track_running_stats:
+        update_running_statistics(bn, mean, variance * (len(z) / (len(z) - 1)))
+    invstd = (variance + bn.eps).rsqrt()
+    scale = weight * invstd
+    return Norm(torch.stack((scale, bias - mean * scale, mean, invstd)), statistics)
+
+
+def update_running_statistics(bn: BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """Count a batch; without a momentum the running statistics are the mean of all batches that are counted."""
+    momentum = bn.momentum
+    if bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+        momentum = 1 / bn.num_batches_tracked.item() if momentum is None else momentum
+    momentum = 0.0 if momentum is None else momentum  # nothing counts them
+    for running, value in ((bn.running_mean, mean), (bn.running_var, variance)):
+        if running is not None:
+            # Not a change in place that autograd counts, as in PyTorch's own norm: the backward pass of another call of
+            # the same norm would fail, which saved them and does not need them.
+            running.data.lerp_(value, momentum)

@@ -32,7 +32,7 @@ class AccelerateTesting(Hook):
         """Put the copy in the place of the model."""
         try:
             fast = accelerate(runner.model.module if runner.distributed else runner.model, self.backend)
-        except (ValueError, ModuleNotFoundError) as error:
+        except (ValueError, ModuleNotFoundError, RuntimeError) as error:
             raise UserError(f'--accelerate: {error}') from error
         if runner.distributed:
             runner.model.module = fast

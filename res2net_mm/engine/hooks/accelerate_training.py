@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ...acceleration.training.block import accelerate_training
+from ...acceleration.training.accelerate import accelerate_training
 from ...registry import HOOKS
 
 
@@ -14,5 +14,5 @@ class AccelerateTraining(Hook):
     """Train through :func:`res2net_mm.accelerate_training`: the same losses, sooner and in less memory."""
 
     def before_train(self, runner: Runner) -> None:
-        """Replace the blocks of the model."""
+        """Give the blocks of the model what runs them faster."""
         accelerate_training(runner.model.module if is_model_wrapper(runner.model) else runner.model)

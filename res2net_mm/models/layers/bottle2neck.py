@@ -8,7 +8,7 @@ between splits and average-pools the last one.
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from .build import add_plugin, build_conv, build_norm
 
 BN = dict(type='BN', requires_grad=True)
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
+# Takes a block, its input and the shortcut's output, or None, to the block's output.
+BlockExecutor = Callable[['Bottle2neck', Tensor, Optional[Tensor]], Tensor]
 
 
 class Bottle2neck(nn.Module):
@@ -56,6 +58,10 @@ class Bottle2neck(nn.Module):
         norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
         with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
             Defaults to False.
+
+    Attributes:
+        executor (BlockExecutor | None): What computes the block in place of ``run_layers``, the same function of the
+            same layers. None, the default, calls the layers one by one.
     """
 
     def __init__(self,
@@ -83,6 +89,7 @@ class Bottle2neck(nn.Module):
         self.last_relu = last_relu
         self.stage_block = stage_block
         self.with_cp = with_cp
+        self.executor: BlockExecutor | None = None
         conv1_stride, conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
 
         self.conv1 = build_conv(conv_cfg, in_channels, scales * width, 1, stride=conv1_stride)
@@ -115,12 +122,18 @@ class Bottle2neck(nn.Module):
         Returns:
             Tensor: (n, out_channels, h / stride, w / stride).
         """
-        if self.with_cp and torch.is_grad_enabled():
+        # A trace has no backward pass to recompute for; and the check of torch.jit.trace, which compares the graphs of
+        # two passes as text, fails with checkpoints in them, since the values have other names each time.
+        if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
             contexts = lambda: (nullcontext(), running_statistics_untouched(self))  # noqa: E731
-            return checkpoint(self._forward, x, identity, use_reentrant=False, context_fn=contexts)
-        return self._forward(x, identity)
+            return checkpoint(self._execute, x, identity, use_reentrant=False, context_fn=contexts)
+        return self._execute(x, identity)
 
-    def _forward(self, x: Tensor, identity: Tensor | None) -> Tensor:
+    def _execute(self, x: Tensor, identity: Tensor | None) -> Tensor:
+        return self.run_layers(x, identity) if self.executor is None else self.executor(self, x, identity)
+
+    def run_layers(self, x: Tensor, identity: Tensor | None) -> Tensor:
+        """Run the block layer by layer: ``forward`` without an executor and without recomputing."""
         if identity is None:
             identity = x if self.downsample is None else self.downsample(x)
         u = self._run_plugins('after_conv1', self.relu(self.bn1(self.conv1(x))))
