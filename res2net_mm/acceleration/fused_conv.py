@@ -134,7 +134,8 @@ class FusedConv(nn.Module):
         weight, bias, packed = self.weight, self.bias, self._packed
         if packed is not None and packed.is_of(weight, bias):
             return packed
-        if any(tensor.dtype != torch.float32 or not tensor.is_cpu or tensor.is_inference() for tensor in (weight, bias)):
+        if not all(tensor.dtype == torch.float32 and tensor.is_cpu and not tensor.is_inference()
+                   for tensor in (weight, bias)):
             return None
         if not is_finite(weight) or not is_finite(bias):
             raise NotFiniteError('weights of a convolution are not finite')

@@ -7,7 +7,7 @@ from helpers import VARIANTS, assert_same_function, random_model, randomise, rel
 from mmengine.registry import MODELS, init_default_scope
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from res2net_mm import Res2Net
+from res2net_mm import Res2Net, accelerate_training
 from res2net_mm.acceleration.accelerated import AcceleratedBackbone
 from res2net_mm.acceleration.backends import accelerate
 from res2net_mm.acceleration.fused_conv import FusedConv
@@ -117,6 +117,15 @@ def test_a_backbone_inside_a_backbone():
     fast = accelerate(plain)
     assert '46 convolutions' in fast.report
     assert_same_function(fast, plain, torch.randn(1, 3, 64, 64))
+
+
+def test_of_a_model_that_is_accelerated_for_training():
+    plain = random_model(SMALL_RES2NET)
+    trained = accelerate_training(copy.deepcopy(plain))
+    fast, x = accelerate(trained), torch.randn(1, 3, 64, 64)
+    assert fast.report == accelerate(plain).report and not fast._forward_hooks
+    assert_same_function(fast, plain, x)
+    assert trained.layer1[0].executor is not None and len(trained._forward_hooks) == 1
 
 
 @pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])

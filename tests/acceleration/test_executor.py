@@ -281,11 +281,17 @@ class Negative(Bottle2neck):
     run_layers = _forward
 
 
+class Shifted(Bottle2neck):
+
+    def _run_plugins(self, position, x):
+        return x + 1
+
+
 class Named(Bottle2neck):
     pass
 
 
-@pytest.mark.parametrize('cls', [Doubled, Negative, Named])
+@pytest.mark.parametrize('cls', [Doubled, Negative, Shifted, Named])
 def test_subclasses(cls, fused):
     plain = randomise(nn.Sequential(Bottle2neck(8, 8, 2), cls(8, 8, 2))).double()
     fast = accelerate_training(copy.deepcopy(plain))

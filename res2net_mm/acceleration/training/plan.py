@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import BatchNorm2d
 
 from ...models.layers.bottle2neck import Bottle2neck
 from ..eager import has_hooks, is_cpu_autocast_on, is_eager
+from ..graph import is_ours
 from .layers import AveragePool, Convolution
 from .norm_kernels import batch_norm_tensors
 
@@ -68,10 +69,10 @@ def can_be_fused(block: Bottle2neck) -> bool:
     """Whether a block is made of nothing but layers that FusedBlock knows, as they were built.
 
     A layer that was replaced, parametrized (``torch.nn.utils.parametrize`` gives it another class) or given a
-    ``forward`` of its own is not known, nor is a subclass of the block with another ``forward`` or ``run_layers``.
+    ``forward`` of its own is not known, nor is a subclass of the block with other methods.
     """
-    return (type(block).forward is Bottle2neck.forward and type(block).run_layers is Bottle2neck.run_layers
-            and is_shortcut_known(block.downsample) and type(block.relu) is nn.ReLU and type(block.se) is nn.Identity
+    return (is_ours(block) and is_shortcut_known(block.downsample)
+            and type(block.relu) is nn.ReLU and type(block.se) is nn.Identity
             and (type(block.pool) is nn.Identity or is_known_pool(block.pool))
             and len(block.convs) == len(block.bns) == max(block.scales - 1, 1) and not any(block.plugins.values())
             and all(map(are_known, *convs_and_norms(block)))
