@@ -124,7 +124,7 @@ class TestTriton:
         x = torch.randn(4, 3, 96, 96, device='cuda').contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             exact, theirs = plain(x), copy.deepcopy(plain).to(dtype)(x.to(dtype))
-            ours = accelerate(plain, 'triton').to(dtype)(x.to(dtype))
+            ours = accelerate(plain, 'triton', check=False).to(dtype)(x.to(dtype))
         for out, other, wanted in zip(ours, theirs, exact):
             assert out.dtype == dtype and out.is_contiguous(memory_format=torch.channels_last)
             assert relative_error(out.float(), wanted) < 1.2 * relative_error(other.float(), wanted)

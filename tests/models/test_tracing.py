@@ -204,3 +204,21 @@ def test_an_exported_model(name):
     exported = torch.export.export(model, (x, )).module()
     with torch.no_grad():
         assert all(relative_error(a, b) < 1e-5 for a, b in zip(maps(exported(x)), maps(model(x)), strict=True))
+
+
+class ChangesInPlace(Res2Net):
+    """A subclass whose ``+=`` changes a tensor that has another name, which torch.fx's own tracer does not see."""
+
+    def after_stem(self, x):
+        x = super().after_stem(x)
+        kept = x
+        x += 1
+        return kept
+
+
+def test_operators_in_place():
+    model = randomise(ChangesInPlace(depth=26, base_channels=16)).eval()
+    x = images(SMALL)
+    with torch.no_grad():
+        outs, wanted = torch.jit.script(copy.deepcopy(model))(x), model(x)
+    assert all(relative_error(out, want) < 1e-6 for out, want in zip(outs, wanted, strict=True))
