@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,6 +10,9 @@ from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from ..models.tracing import InPlaceTracer
 from .eager import has_hooks
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # from Python 3.10 on
 
 PACKAGE = __name__.partition('.')[0]
 Function = TypeVar('Function', bound=Callable)
@@ -91,10 +94,17 @@ def called_module(node: Any, module: fx.GraphModule) -> nn.Module | None:
 
 
 def plain_layer(node: Any, module: fx.GraphModule, *types: type[Layer]) -> Layer | None:
-    """The layer that a node calls with one tensor, if it is of exactly one of these types and nobody changed it."""
+    """The layer that a node calls with one tensor, if it is of one of these types and nobody changed it."""
     layer = called_module(node, module)
-    fits = type(layer) in types and is_untouched(layer) and len(node.args) == 1 and not node.kwargs
-    return layer if fits and isinstance(node.args[0], fx.Node) else None
+    if layer is None or not is_of(layer, *types) or not is_untouched(layer) or len(node.args) != 1 or node.kwargs:
+        return None
+    return layer if isinstance(node.args[0], fx.Node) else None
+
+
+def is_of(layer: nn.Module, *types: type[Layer]) -> TypeGuard[Layer]:
+    """Whether a layer is of exactly one of these types; mmcv's SyncBatchNorm is PyTorch's, and checks less."""
+    return type(layer) in types or (isinstance(layer, nn.SyncBatchNorm) and nn.SyncBatchNorm in types
+                                    and type(layer).forward is nn.SyncBatchNorm.forward)
 
 
 def only_user(node: fx.Node) -> fx.Node | None:
@@ -120,7 +130,7 @@ def may_change_tensors(node: fx.Node, module: fx.GraphModule) -> bool:
     if layer is None:
         return node.op.startswith('call') and ('out' in node.kwargs
                                                or node.target not in (*HARMLESS_CALLS, *whole_functions))
-    if type(layer).__module__.startswith(__name__.rpartition('.')[0]) or type(layer) in NORMS:
+    if type(layer).__module__.startswith(__name__.rpartition('.')[0]) or is_of(layer, *NORMS):
         return not is_untouched(layer)
     return not is_untouched(layer) or type(layer) not in HARMLESS_LAYERS and not (
         type(layer) is nn.ReLU and not layer.inplace)

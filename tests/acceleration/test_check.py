@@ -77,9 +77,6 @@ def test_a_wrong_rewrite_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', VARIANTS)
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
-def test_no_false_alarm(name, dtype):
-    if name == 'deformable':
-        pytest.skip("mmcv's deformable convolution has no such type on a CPU")
-    accelerate(random_model(VARIANTS[name]).to(dtype))
+@pytest.mark.parametrize('name', [name for name in VARIANTS if name != 'deformable'])  # mmcv's has no such type
+def test_no_false_alarm(name):
+    accelerate(random_model(VARIANTS[name]).bfloat16())

@@ -91,7 +91,7 @@ def test_parts_between_zeros():
 def test_random_graphs():
     """Those of test_random_graphs.py, of which the kernel runs all but the first convolution."""
     x = torch.randn(2, 3, 9, 12)
-    for seed in range(60):
+    for seed in range(40):
         plain = RandomBackbone(seed)
         with torch.no_grad():
             wanted, outs = plain(x.clone()), kernels(plain, torch.randn(2, 3, 10, 14))(x.clone())

@@ -318,7 +318,13 @@ def test_public_weights(config, weights, model, layout, tiny_imagenet, tmp_path,
         torch.save(checkpoint, path)
 
     seen = {}
-    monkeypatch.setattr(Runner, 'test', lambda runner: seen.update(runner=runner))
+
+    def stop_before_the_test(runner):
+        for point in ('before_run', 'before_test'):  # where the checkpoint is loaded
+            runner.call_hook(point)
+        seen.update(runner=runner)
+
+    monkeypatch.setattr(Runner, 'test', stop_before_the_test)
     config = config_path(f'{config}.py')
     run_test([str(config), SCHEME + weights if weights else str(path), *arguments(tiny_imagenet, tmp_path)])
     runner = seen['runner']
