@@ -1,6 +1,6 @@
-"""TorchScript for modules of this package: ``torch.jit.script(model)`` compiles the graph of what they compute.
+"""Modules of this package as graphs of PyTorch's and toolboxes' layers (``torch.fx``), and TorchScript by these.
 
-Written down as a graph of PyTorch's and toolboxes' layers (``torch.fx``), a module needs no word of TorchScript itself.
+Written down as a graph, a module needs no word of TorchScript itself: ``torch.jit.script(model)`` compiles the graph.
 """
 from __future__ import annotations
 
