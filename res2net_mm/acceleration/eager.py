@@ -12,6 +12,8 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
+from ..models.tracing import has_own_hooks
+
 try:
     from torch.compiler import is_compiling
 except ImportError:  # an older PyTorch
@@ -48,5 +50,4 @@ def is_cpu_autocast_on() -> bool:
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether a call of a module runs hooks, its own or those of all modules: forward, backward, before or after."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-                or module._backward_pre_hooks or torch_module._has_any_global_hook())
+    return has_own_hooks(module) or torch_module._has_any_global_hook()

@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .eager import is_cpu_autocast_on, is_eager
+from .geometry import convolved_size
 
 _operators_alone: ContextVar[bool] = ContextVar('operators_alone', default=False)
 
@@ -120,11 +121,9 @@ class FusedConv(nn.Module):
         return not needs_gradient and x.numel() > 0 and x.shape[1] == self.weight.shape[1] * self.geometry[3]
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
-        (top, left), (down, right), (dilation_y, dilation_x), _ = self.geometry
-        number, _, height, width = x.shape
-        out_channels, _, kernel_y, kernel_x = self.weight.shape
-        return (number, out_channels, (height + 2 * top - dilation_y * (kernel_y - 1) - 1) // down + 1,
-                (width + 2 * left - dilation_x * (kernel_x - 1) - 1) // right + 1)
+        padding, stride, dilation, _ = self.geometry
+        weight = self.weight.shape
+        return (x.shape[0], weight[0], *convolved_size(x.shape[2:], weight[2:], padding, stride, dilation))
 
     def _pack(self, x: Tensor) -> Packed | None:
         """The weights for oneDNN's call, made anew when they have been replaced or written to.

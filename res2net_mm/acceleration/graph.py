@@ -71,8 +71,6 @@ def trace(module: nn.Module) -> fx.GraphModule:
         graph = tracer.trace(module)
     except Exception as error:  # whatever a foreign forward does with what is no tensor
         raise ValueError(f'{name} is not a graph of layers: {error}') from error
-    for node in graph.nodes:
-        node.type = None  # annotations, texts in this package, with which a graph could not be stored
     return fx.GraphModule(tracer.root, graph, f'Fast{name}')
 
 
@@ -118,8 +116,8 @@ def is_addition(node: fx.Node) -> bool:
             and len(node.args) == 2)
 
 
-NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
-HARMLESS_LAYERS = (nn.Conv2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Sigmoid, nn.GroupNorm)
+HARMLESS_LAYERS = (nn.Conv2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Sigmoid,
+                   nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm)
 HARMLESS_CALLS = (operator.add, operator.mul, operator.getitem, getattr, torch.add, torch.cat, torch.sigmoid,
                   'split', 'chunk', 'size')
 
@@ -130,10 +128,9 @@ def may_change_tensors(node: fx.Node, module: fx.GraphModule) -> bool:
     if layer is None:
         return node.op.startswith('call') and ('out' in node.kwargs
                                                or node.target not in (*HARMLESS_CALLS, *whole_functions))
-    if type(layer).__module__.startswith(__name__.rpartition('.')[0]) or is_of(layer, *NORMS):
-        return not is_untouched(layer)
-    return not is_untouched(layer) or type(layer) not in HARMLESS_LAYERS and not (
-        type(layer) is nn.ReLU and not layer.inplace)
+    harmless = (type(layer).__module__.startswith(__name__.rpartition('.')[0]) or is_of(layer, *HARMLESS_LAYERS)
+                or type(layer) is nn.ReLU and not layer.inplace)
+    return not (harmless and is_untouched(layer))
 
 
 def nothing_changes_between(first: fx.Node, last: fx.Node, module: fx.GraphModule) -> bool:

@@ -11,8 +11,6 @@ from typing import Any, Callable
 import torch
 from torch import fx, nn
 
-HOOKS = ('_forward_pre_hooks', '_forward_hooks', '_backward_pre_hooks', '_backward_hooks')
-
 
 def record_in_place(function: Callable) -> Callable:
     """The method of a proxy that records an operator such as ``+=``."""
@@ -26,7 +24,18 @@ Proxy = type('Proxy', (fx.Proxy, ), {f'__{function.__name__}__': record_in_place
 
 
 class InPlaceTracer(fx.Tracer):
-    """Tracer that sees ``x += y``: torch.fx takes it for ``x = x + y``, though x may have other names."""
+    """Tracer that sees ``x += y``: torch.fx takes it for ``x = x + y``, though x may have other names.
+
+    Its graphs have no annotations. TorchScript does not know all of Python's, and those of this package are texts, with
+    which a graph could not be stored.
+    """
+
+    def trace(self, *args: Any, **options: Any) -> fx.Graph:
+        """The graph of a module; arguments as in ``torch.fx.Tracer``."""
+        graph = super().trace(*args, **options)
+        for node in graph.nodes:
+            node.type = None
+        return graph
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """The stand-in for what a node gives."""
@@ -52,13 +61,19 @@ def is_of_this_package(module: nn.Module) -> bool:
     return any(cls.__module__.startswith(f'{__package__.partition(".")[0]}.') for cls in type(module).__mro__)
 
 
+def has_own_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks that a call of it runs: forward, backward, before or after."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+                or module._backward_pre_hooks)
+
+
 def refuse_hooks(module: nn.Module, name: str) -> None:
     """Stop at a module with hooks of its own.
 
     Raises:
         RuntimeError: If it has some; the message names the module.
     """
-    if any(getattr(module, hooks, None) for hooks in HOOKS):
+    if has_own_hooks(module):
         raise RuntimeError(f'torch.jit.script: {name} has hooks, and TorchScript would leave them out; remove them, or '
                            'put them on the layers inside')
 
@@ -96,8 +111,6 @@ class ScriptableGraph(fx.GraphModule):
         refuse_hooks(module, type(module).__name__)
         with torch.no_grad():  # where no gradient is wanted blocks are not checkpointed, which has no graph
             graph = LayerTracer().trace(module)
-        for node in graph.nodes:
-            node.type = None  # TorchScript infers types, and does not know all of Python's
         super().__init__(module, graph, type(module).__name__)
         for name, child in self.named_modules():
             self._resemble(child, module.get_submodule(name))

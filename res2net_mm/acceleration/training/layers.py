@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
+from ..geometry import convolved_size
+
 CHANNELS_LAST = torch.channels_last
 
 
@@ -53,9 +55,7 @@ class Convolution:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output, of those of the input."""
-        height, width = ((size[i] + 2 * self.padding[i] - self.dilation[i] * (self.kernel_size[i] - 1) - 1)
-                         // self.stride[i] + 1 for i in (0, 1))
-        return height, width
+        return convolved_size(size, self.kernel_size, self.padding, self.stride, self.dilation)
 
     def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
         """The output, channels last."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from triton.testing import do_bench
 
 from ..fused_conv import FusedConv
+from ..geometry import convolved_size
 from ..graph import whole
 
 if TYPE_CHECKING:
@@ -217,9 +218,10 @@ def empty_output(x: Tensor, channels: int, kernel: int, stride: int, padding: in
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def output_sides(x: Tensor, kernel: int, stride: int, padding: int, dilation: int) -> list[int]:
-    """Height and width of a convolution's output for the input x."""
-    return [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in x.shape[2:]]
+def output_sides(x: Tensor, *geometry: int) -> tuple[int, int]:
+    """Height and width of a convolution's output for the input x; the geometry is that of ``square_geometry``."""
+    kernel, stride, padding, dilation = ((side, side) for side in geometry)
+    return convolved_size(x.shape[2:], kernel, padding, stride, dilation)
 
 
 def as_pixels(x: Tensor | None) -> tuple[Tensor | None, int]:

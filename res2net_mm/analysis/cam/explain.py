@@ -23,12 +23,13 @@ from typing import Iterator, Sequence
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...datasets.checks.configs import dataset_class, leaves
+from ...datasets.checks.configs import leaves
 from ...utils.config import config_name, load_config
+from ...utils.config_types import config_class
 from ...utils.images import file_defect
 from ..models import load_weights, transforms_without_annotations
 from .targets import TASKS, Answer
@@ -89,7 +90,7 @@ class ExplainedModel:
         first, *rest = transforms_without_annotations(cfg)
         self.load, self.prepare = Compose([first]), Compose(rest)
         dataset = leaves(cfg.test_dataloader.dataset)[0]
-        sources = (meta, dataset.get('metainfo') or {}, getattr(dataset_class(dataset, scope), 'METAINFO', {}))
+        sources = (meta, dataset.get('metainfo') or {}, getattr(config_class(dataset, DATASETS, scope), 'METAINFO', {}))
         self.classes: list[str] = list(next((info['classes'] for info in sources if info.get('classes')), []))
 
         self.layer_name: str | None = None

@@ -166,18 +166,6 @@ def check_coco_dataset(path: str, dataset: dict, kind: type, labelled: bool, key
         raise BadDataError(f'{path} is not in COCO\'s format: {type(error).__name__}: {error}') from error
 
 
-def dataset_class(dataset: dict, scope: str | None) -> type:
-    """The class that a dataset config names; ``object`` if none of that name is known.
-
-    The Runner will say that a class is not known.
-
-    Args:
-        dataset (dict): The config.
-        scope (str | None): The toolbox that its type is looked up in.
-    """
-    return config_class(dataset, DATASETS, scope)
-
-
 def load_metainfo(dataset: dict, kind: type[Any]) -> dict[str, Any]:
     """The metainfo of a dataset of this config and class, as the class itself combines the two."""
     return kind._load_metainfo(copy.deepcopy(dataset.get('metainfo')))
