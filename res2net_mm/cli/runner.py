@@ -1,4 +1,4 @@
-"""What training and testing share: mmengine's Runner, also in several processes on a CPU, and a look at checkpoints."""
+"""What training and testing share: mmengine's Runner, and a look at checkpoints."""
 from __future__ import annotations
 
 import os
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from ..utils.errors import UserError
+from .launch import join_processes
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -16,16 +17,15 @@ def build_runner(cfg: Config) -> Runner:
     """The Runner of a config, of the kind that its ``runner_type`` names; imports torch.
 
     Raises:
-        UserError: If ``cfg.launcher`` does not work on the CPU, and there is no GPU.
+        UserError: If ``cfg.launcher`` did not start this process.
     """
-    from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
     from ..checkpoints.files import install_reader
     install_reader()  # for load_from, --resume and whatever else the toolbox loads
-    if cfg.launcher != 'none' and get_device() == 'cpu':
-        join_cpu_processes(cfg)
+    if cfg.launcher != 'none':
+        join_processes(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
@@ -48,30 +48,6 @@ def require_parts(cfg: Config, config: str, *names: str) -> None:
 def add_hook(cfg: Config, name: str) -> None:
     """Add a hook of this package to the ``custom_hooks`` of a config, which is changed in place."""
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=name)]
-
-
-def join_cpu_processes(cfg: Config) -> None:
-    """Start gloo, and have the model wrapped without device numbers: mmengine would ask for CUDA devices in both.
-
-    Args:
-        cfg (mmengine.Config): The config, changed in place: another model wrapper, and no ``sync_bn``.
-
-    Raises:
-        UserError: If ``cfg.launcher`` is not 'pytorch'.
-    """
-    import torch.distributed
-    if cfg.launcher != 'pytorch':
-        raise UserError(f'--launcher {cfg.launcher}: on the CPU only --launcher pytorch (tools/dist_train.sh) works')
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-    if cfg.pop('sync_bn', None) and torch.distributed.get_rank() == 0:
-        print('sync_bn is left out: batch norms synchronise on GPUs only; here each process has its own statistics')
-    if not cfg.get('model_wrapper_cfg'):
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 
 def check_checkpoint(path: str | None) -> None:
