@@ -46,6 +46,12 @@ def go_on(cfg: Config, checkpoint: str) -> list[str]:
     return found.warnings
 
 
+def has_saved(cfg: Config) -> bool:
+    """Whether the run of this work directory has saved a checkpoint."""
+    from ..engine.resumption import find_resumption
+    return find_resumption(cfg.work_dir, checkpoint_folder(cfg)) is not None
+
+
 def checkpoint_folder(cfg: Config) -> str:
     """Where the checkpoints of a run are: CheckpointHook's ``out_dir`` has a folder for each work directory."""
     out_dir = checkpoint_hook(cfg).get('out_dir')

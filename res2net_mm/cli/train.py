@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIM_WRAPPERS
@@ -17,7 +16,7 @@ from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
 from .launch import restarted
-from .resume import go_on, guard_run
+from .resume import go_on, guard_run, has_saved
 from .runner import add_hook, build_runner, check_checkpoint, require_parts
 
 DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
@@ -91,9 +90,9 @@ def train(args: Namespace) -> None:
 def resumed_from(cfg: Config, args: Namespace) -> str | None:
     """What a run goes on from: a checkpoint, 'auto' for the newest of its work directory, or None.
 
-    A run that its scheduler has started again goes on from what it has saved, whatever its arguments say.
+    A run that its scheduler has started again goes on from what it has saved, if it has, whatever its arguments say.
     """
-    if restarted() and Path(cfg.work_dir, 'last_checkpoint').is_file():
+    if restarted() and has_saved(cfg):
         return 'auto'
     if args.resume:
         return args.resume

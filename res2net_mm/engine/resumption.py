@@ -10,7 +10,10 @@ from typing import Any
 from ..checkpoints.files import read_checkpoint
 from ..checkpoints.loading import has_training_state
 from ..utils.errors import UserError
-from .hooks.checkpoint import POINTER
+from ..utils.whole_file import whole_file
+
+POINTER = 'last_checkpoint'  # mmengine's file that names the last checkpoint of a work directory
+NOTHING_YET = 'none: this run has not saved a checkpoint yet'
 
 
 @dataclass
@@ -53,48 +56,50 @@ def find_resumption(work_dir: str | Path, folder: str | Path | None = None) -> R
         folder (str | Path | None): Where its checkpoints are. Defaults to None, the same.
 
     Returns:
-        Resumption | None: None if nothing was saved there.
+        Resumption | None: None if the run has saved nothing.
 
     Raises:
-        UserError: If none of its checkpoints can be resumed, or it is not known which belong to the run.
+        UserError: If none of its checkpoints can be resumed.
     """
-    pointer = Path(work_dir, POINTER)
     folder = Path(folder or work_dir)
+    pointer = Path(work_dir, POINTER)
     checkpoints = numbered_checkpoints(folder)
     if not pointer.is_file():
-        if checkpoints:
-            names = ', '.join(path.name for path in checkpoints[:3])
-            raise UserError(f"'{folder}' has {names}, and no {POINTER} says which of them the run that was cut off has "
-                            f'saved; name one: --resume {checkpoints[0]}')
-        return None
+        if not checkpoints:
+            return None
+        return newest_whole(folder, [], checkpoints, [f"'{work_dir}' has no {POINTER}"])
+    text = pointer.read_text(encoding='utf-8', errors='replace').strip()
+    written = pointer.stat().st_mtime
+    if text == NOTHING_YET:  # and what is older is another run's
+        own = [path for path in checkpoints if path.stat().st_mtime >= written]
+        return newest_whole(folder, [], own, []) if own else None
+    if not text:
+        return newest_whole(folder, [], checkpoints, [f"'{pointer}' is empty"])
+    named = folder / Path(text).name
+    if named.is_dir():
+        return Resumption(named, {}, [f"'{named}' is a folder, and was not looked into"])
+    later = [path for path in checkpoints if is_later(path, named, written)]
+    return newest_whole(folder, later, [named, *(path for path in checkpoints if path not in [named, *later])], [])
 
-    name = Path(pointer.read_text(encoding='utf-8', errors='replace').strip()).name
-    if (folder / name).is_dir() and name:
-        return Resumption(folder / name, {}, [f"'{folder / name}' is a folder, and was not looked into"])
-    return newest_whole(folder, checkpoints, name, pointer)
 
-
-def newest_whole(folder: Path, checkpoints: list[Path], name: str, pointer: Path) -> Resumption:
-    """The first checkpoint that can be resumed: saved after the pointer was written, named by it, or before it.
+def newest_whole(folder: Path, later: list[Path], checkpoints: list[Path], warnings: list[str]) -> Resumption:
+    """The first checkpoint that can be resumed.
 
     Args:
         folder (Path): Where the checkpoints are.
-        checkpoints (list[Path]): The checkpoints there, highest number first.
-        name (str): What the pointer says; '' if it is empty.
-        pointer (Path): The file that says it.
+        later (list[Path]): Checkpoints that come first, if they are of the run of the first one in ``checkpoints``.
+        checkpoints (list[Path]): The newest first.
+        warnings (list[str]): What is to be said already.
 
     Raises:
         UserError: If there is none.
     """
-    named = [folder / name] if name else []
-    later = [path for path in checkpoints if name and is_later(path, folder / name, pointer)]
-    earlier = [path for path in checkpoints if path not in later + named]
-    warnings = [] if name else [f"'{pointer}' is empty"]
+    warnings = list(warnings)
     seed = None
-    if later:  # or what a run before this one has left there
+    if later:
         with suppress(OSError, ValueError, UserError):
-            seed = read_resumption(named[0]).meta.get('seed')
-    for path in [*later, *named, *earlier]:
+            seed = read_resumption(checkpoints[0]).meta.get('seed')
+    for path in [*later, *checkpoints]:
         try:
             resumption = read_resumption(path)
         except (OSError, ValueError, UserError) as error:
@@ -108,9 +113,15 @@ def newest_whole(folder: Path, checkpoints: list[Path], name: str, pointer: Path
     raise UserError(f"no checkpoint in '{folder}' can be resumed: " + '; '.join(warnings))
 
 
-def numbered_checkpoints(folder: Path) -> list[Path]:
+def name_checkpoint(work_dir: str | Path, text: str) -> None:
+    """Write ``last_checkpoint``: a checkpoint's path, as mmengine does, or NOTHING_YET."""
+    with whole_file(Path(work_dir, POINTER)) as file:
+        file.write(text.encode())
+
+
+def numbered_checkpoints(folder: str | Path) -> list[Path]:
     """The checkpoints that a run has numbered, such as epoch_12.pth, highest number first; not its best ones."""
-    paths = [path for path in folder.glob('*.pth') if number(path) >= 0 and not path.name.startswith('best_')]
+    paths = [path for path in Path(folder).glob('*.pth') if number(path) >= 0 and not path.name.startswith('best_')]
     return sorted(paths, key=lambda path: (number(path), path.name), reverse=True)
 
 
@@ -120,7 +131,13 @@ def number(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def is_later(path: Path, named: Path, pointer: Path) -> bool:
-    """Whether a checkpoint was saved after another one was named: the run was killed between the two."""
+def is_later(path: Path, named: Path, written: float) -> bool:
+    """Whether a checkpoint was saved after another one was named: the run was killed between the two.
+
+    Args:
+        path (Path): The checkpoint.
+        named (Path): The other one.
+        written (float): When it was named, in seconds.
+    """
     same_kind = path.stem.rstrip('0123456789') == named.stem.rstrip('0123456789')
-    return same_kind and number(path) > number(named) and path.stat().st_mtime >= pointer.stat().st_mtime
+    return same_kind and number(path) > number(named) and path.stat().st_mtime >= written

@@ -15,6 +15,9 @@ UNFINISHED = '.unfinished'
 class NoSpaceError(OSError):
     """A disk has no room for a file. Nothing of the file is left, and what it was to replace is as before."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)  # without the number that OSError puts before it
+
 
 @contextmanager
 def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:

@@ -102,14 +102,6 @@ def test_checkpoint_of_mmengine(tmp_path, capsys):
     assert resumed.iter == 16 and 'random numbers of 0 processes' in capsys.readouterr().out
 
 
-def test_a_new_run_forgets_the_last_checkpoint(tmp_path):
-    """Or --resume would go on from another run's, where the new one was cut off before it saved."""
-    toy_runner(tmp_path).train()
-    with pytest.raises(Killed):
-        toy_runner(tmp_path, hooks=[KillAt(1)]).train()
-    assert (tmp_path / 'epoch_4.pth').is_file() and not (tmp_path / 'last_checkpoint').exists()
-
-
 def test_epochs_of_another_length(tmp_path):
     """With other batches no epoch is cut short, unless it was begun when the checkpoint was saved."""
     toy_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2)).train()

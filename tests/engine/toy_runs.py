@@ -61,7 +61,7 @@ class Scores(BaseMetric):
         # 3 after the iteration of that index, and 4 before the next: when a resumed run validates first of all.
         count = math.ceil(MessageHub.get_current_instance().get_info('iter') / 4)
         self.validated.append(4 * count)
-        return dict(score=self.scores[count - 1])
+        return dict(score=self.scores[count - 1], low=self.scores[count - 1])
 
 
 def toy_runner(work_dir, resume=None, by_epoch=True, hook=CheckpointHook, hooks=(), schedulers=None, seed=0, workers=0,

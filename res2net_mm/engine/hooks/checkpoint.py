@@ -15,9 +15,8 @@ from ...utils.text import shorten
 from ...utils.whole_file import NoSpaceError, unfinished_files
 from ..nonfinite import nonfinite_weights
 from ..random_state import random_state
-from ..whole_files import WholeFileBackend, whole_files
-
-POINTER = 'last_checkpoint'  # the file that names the last checkpoint of a work directory
+from ..resumption import NOTHING_YET, name_checkpoint, numbered_checkpoints
+from ..whole_files import whole_files
 
 
 @HOOKS.register_module()
@@ -51,6 +50,18 @@ class CheckpointHook(MMEngineCheckpointHook):
         if is_main_process() and Path(self.out_dir).is_dir():
             for path in unfinished_files(self.out_dir):
                 path.unlink()
+            self._point(runner)
+
+    def _point(self, runner: Runner) -> None:
+        """Have ``last_checkpoint`` say what this run goes on from, where an earlier run has left another.
+
+        ``--resume`` would take that for this run's if it is killed before it saves.
+        """
+        resumed = runner._load_from if runner._resume else None
+        if resumed and Path(resumed).resolve().parent == Path(self.out_dir).resolve():
+            name_checkpoint(runner.work_dir, resumed)
+        elif numbered_checkpoints(self.out_dir):
+            name_checkpoint(runner.work_dir, NOTHING_YET)
 
     def after_train(self, runner: Runner) -> None:
         """Publish, if ``published_keys`` says so."""
@@ -70,7 +81,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         checkpoint['meta'].update(checkpoint['meta'].pop('place', {}))
         names = nonfinite_weights(checkpoint['state_dict'])
         if names:
-            raise UserError(f'iteration {runner.iter + 1}: weights that are not finite are not saved: '
+            raise UserError(f'iteration {checkpoint["meta"]["iter"]}: weights that are not finite are not saved: '
                             f'{shorten(names)}. {self._last_good()}')
 
     def _save_checkpoint(self, runner: Runner) -> None:
@@ -110,7 +121,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 backend_args=self.backend_args, **self.args)
             self.last_ckpt = path
             if is_main_process():
-                WholeFileBackend().put_text(path, Path(runner.work_dir, POINTER))
+                name_checkpoint(runner.work_dir, path)
                 for outdated_step in outdated:
                     self.file_backend.remove(self._path(outdated_step))
 

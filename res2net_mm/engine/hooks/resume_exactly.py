@@ -1,17 +1,15 @@
 """A resumed run that is the run which was cut off."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ...registry import HOOKS
 from ..numbered_batches import NumberedBatches, number_batches
 from ..random_state import set_random_state
-from .checkpoint import POINTER
 
 
 @HOOKS.register_module()
@@ -52,8 +50,6 @@ class ResumeExactly(Hook):
             number_batches(validation, runner.seed, get_rank())
 
         if self.meta is None:
-            if is_main_process():  # it names a checkpoint of an earlier run, which this one does not go on
-                Path(runner.work_dir, POINTER).unlink(missing_ok=True)
             return
         states = self.meta.get('random_states', [])
         if len(states) == get_world_size():
