@@ -66,8 +66,10 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
         raise ForeignError("a TorchScript program; save the model's state_dict() instead")
     if not any(name.endswith('data.pkl') for name in names):
         raise ForeignError(f'a zip archive of something else ({", ".join(names[:3])}, ...)')
-    if len(names) < len(archive.infolist()) or sum(name.endswith('data.pkl') for name in names) > 1:
+    if len(names) < len(archive.infolist()):
         raise UnfitError('has two parts of the same name')
+    if sum(name.endswith('data.pkl') for name in names) > 1:
+        raise UnfitError('has more than one data.pkl')
     end = 0
     for info in sorted(members.values(), key=lambda info: info.header_offset):
         if info.flag_bits & 1:

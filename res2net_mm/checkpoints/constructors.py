@@ -69,7 +69,8 @@ def _ordered_dict(items: Any = ()) -> OrderedDict:
 
 
 def _counter(counts: Any = ()) -> Counter:
-    return Counter(require(counts, dict, tuple))
+    keys = require(counts, dict, tuple)
+    return Counter({checked_key(key): keys[key] for key in keys} if isinstance(keys, dict) else map(checked_key, keys))
 
 
 def _set(items: Any = ()) -> set:
@@ -80,6 +81,10 @@ def _encode(text: Any, encoding: Any) -> bytes:
     if encoding not in ('latin1', 'latin-1'):
         raise UnfitError(f'encodes a text as {encoding!r:.100}')
     return require(text, str).encode('latin1')
+
+
+def _bytes() -> bytes:
+    return b''  # pickled so in protocol 2; others are encoded texts
 
 
 def _bytearray(content: Any = b'') -> bytearray:
@@ -233,6 +238,7 @@ CONSTRUCTORS = {
     'torch.Size': Constructor(_size), 'torch.device': Constructor(_device),
     'collections.OrderedDict': Constructor(_ordered_dict), 'collections.Counter': Constructor(_counter),
     'builtins.set': Constructor(_set), 'builtins.bytearray': Constructor(_bytearray),
+    'builtins.bytes': Constructor(_bytes),
     'builtins.complex': _number(complex), 'builtins.slice': _number(slice),
     'builtins.getattr': Constructor(_attribute), '_codecs.encode': Constructor(_encode),
     'numpy.dtype': Constructor(_dtype), 'numpy.core.multiarray._reconstruct': Constructor(_array),

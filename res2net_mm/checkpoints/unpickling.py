@@ -29,7 +29,7 @@ from .constructors import (
     set_versions,
 )
 
-MOST_OPERATIONS = 2_000_000  # of a pickle; a detector's training checkpoint has 150 thousand
+MOST_OPERATIONS = 1_000_000  # of a pickle; a detector's training checkpoint has 150 thousand
 OPCODES = [
     'PROTO', 'STOP', 'MARK', 'GLOBAL', 'REDUCE', 'NEWOBJ', 'BUILD', 'BINPERSID', 'APPEND', 'APPENDS', 'SETITEM',
     'SETITEMS', 'NONE', 'NEWFALSE', 'NEWTRUE', 'EMPTY_DICT', 'EMPTY_LIST', 'EMPTY_TUPLE', 'EMPTY_SET', 'TUPLE',
