@@ -56,7 +56,7 @@ def read_archive(path: Path, map_location: MapLocation) -> Any:
                 storages[key] = _place(numbers.untyped_storage(), location, map_location)
             return Numbers(dtype, storages[key].nbytes() // _width(dtype), storages[key])
 
-        return Unpickler(PickleFile(io.BytesIO(content), len(content)), storage).load()
+        return Unpickler(PickleFile(io.BytesIO(content), len(content), path.stat().st_size), storage).load()
 
 
 def _check_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -105,8 +105,9 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 def read_pickles(path: Path, map_location: MapLocation) -> Any:
     """Read the older format. Arguments, result and errors are those of ``read_archive``."""
+    size = path.stat().st_size
     with open(path, 'rb') as file:
-        pickles = PickleFile(file, path.stat().st_size)
+        pickles = PickleFile(file, size, size)
         announced: dict[str, tuple[torch.dtype, str, int]] = {}
         placed: dict[str, torch.UntypedStorage] = {}
         total = 0  # bytes
@@ -140,7 +141,7 @@ def read_pickles(path: Path, map_location: MapLocation) -> Any:
                 raise DamagedError(f'it announces {count} numbers for storage {key}, and has {stored}')
             placed[key] = _place(_fill(count * _width(dtype), pickles).untyped_storage(), location, map_location)
         file.seek(start)
-        return Unpickler(PickleFile(file, length), storage).load()
+        return Unpickler(PickleFile(file, length, size), storage).load()
 
 
 def _check_count(count: int, dtype: torch.dtype, stored: int, key: str) -> None:

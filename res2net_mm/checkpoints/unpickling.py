@@ -29,7 +29,9 @@ from .constructors import (
     set_versions,
 )
 
-MOST_OPERATIONS = 1_000_000  # of a pickle; a detector's training checkpoint has 150 thousand
+# Reads from a pickle, of which a tensor takes about 70; a large file may have more, one for so many of its bytes.
+MOST_OPERATIONS = 1_000_000
+BYTES_PER_OPERATION = 100
 OPCODES = [
     'PROTO', 'STOP', 'MARK', 'GLOBAL', 'REDUCE', 'NEWOBJ', 'BUILD', 'BINPERSID', 'APPEND', 'APPENDS', 'SETITEM',
     'SETITEMS', 'NONE', 'NEWFALSE', 'NEWTRUE', 'EMPTY_DICT', 'EMPTY_LIST', 'EMPTY_TUPLE', 'EMPTY_SET', 'TUPLE',
@@ -60,18 +62,20 @@ class PickleFile:
     Args:
         file (IO[bytes]): The file, at the beginning of a pickle.
         size (int): The number of bytes from there to its end.
+        whole (int): The size of the checkpoint that it is a part of.
     """
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self.file, self.size, self.left, self.operations = file, size, size, 0
+    def __init__(self, file: IO[bytes], size: int, whole: int) -> None:
+        self.file, self.size, self.left = file, size, size
+        self.operations = MOST_OPERATIONS + whole // BYTES_PER_OPERATION  # that are left
 
     def read(self, count: int) -> bytes:
         """Read ``count`` bytes."""
-        self.operations += 1
+        self.operations -= 1
         self.left -= count
         if self.left < 0:
             raise EOFError('the pickle ends in the middle')
-        if self.operations > MOST_OPERATIONS:
+        if self.operations < 0:
             raise UnfitError(f'has a pickle of more than {MOST_OPERATIONS} operations, which is none of weights')
         return self.file.read(count)
 

@@ -28,7 +28,8 @@ def home(tmp_path, monkeypatch):
 
 def served(monkeypatch, *urls):
     """Let the weights of Res2Net-50 26w4s be at these addresses only."""
-    rows = [replace(row, weights=(replace(row.weights[0], urls=urls, size=None), )) if row.name == 'res2net50_26w4s' else row
+    rows = [replace(row, weights=(replace(row.weights[0], urls=urls, size=None), ))
+            if row.name == 'res2net50_26w4s' else row
             for row in names.ARCHITECTURES]
     monkeypatch.setattr('res2net_mm.models.names.ARCHITECTURES', rows)
     monkeypatch.setattr('res2net_mm.models.pretrained.ARCHITECTURES', rows)

@@ -149,7 +149,7 @@ FILES = {  # name: how its bytes are made, and what is said of it
     'key number': (lambda: weights({(1 << 61) - 1: 1}), 'has a int as a key'),
     'append': (lambda: raw(b'}K\x01a'), 'has a dict where a list belongs'),
     'set item': (lambda: raw(b']K\x01K\x02s'), 'has a list where a dict belongs'),
-    'operations': (lambda: archive(b'\x80\x02' + b'N' * 1_000_001 + b'.'), 'more than 1000000 operations'),
+    'operations': (lambda: archive(b'\x80\x02' + b'N' * 1_020_001 + b'.'), 'more than 1000000 operations'),
     'repeated text': (lambda: archive(b'\x80\x02' + text('a' * 9999) + b'q\x00' + b''.join(
         [b'(', *[name('_codecs', 'encode') + b'h\x00' + text('latin1') + b'\x86R'] * 5000, b't.'])),
                       'many times as large'),
