@@ -1,7 +1,6 @@
 """Downloads: every kind of bad host ends in time, the next one is asked, and a wrong file is never taken up."""
 import hashlib
-import os
-import subprocess
+import multiprocessing
 import sys
 import threading
 import time
@@ -250,25 +249,19 @@ def test_addresses_go_through_the_same_downloader_and_reader(server, cache):
     assert server.asked.count('/good/epoch_1.pth') == 1
 
 
-PROCESS = """
-import sys
-from res2net_mm.checkpoints.hub import fetch_url
-print(fetch_url(sys.argv[1]).stat().st_size, flush=True)
-"""
-
-
-@pytest.mark.slow
 def test_processes_at_once_and_one_that_is_killed(server, cache, content):
-    command = [sys.executable, '-c', PROCESS, f'{server.url}slow/a.pth']
-    killed, *others = [subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
-                       for _ in range(3)]
-    while not server.asked:
+    fork = multiprocessing.get_context('fork')
+    killed, *others = [fork.Process(target=hub.fetch_url, args=(f'{server.url}slow/a.pth', )) for _ in range(3)]
+    for process in (killed, *others):
+        process.start()
+    while len(server.asked) < 3:
         time.sleep(0.02)
-    time.sleep(0.3)
     killed.kill()
-    killed.communicate()
-    assert [process.communicate()[0] for process in others] == [f'{len(content)}\n'] * 2
-    assert [path.stat().st_size for path in cache.glob('[!.]*')] == [len(content)]
+    for process in (killed, *others):
+        process.join()
+    assert [process.exitcode for process in (killed, *others)] == [-9, 0, 0]
+    whole, unfinished = sorted(cache.iterdir(), key=lambda path: path.name.startswith('.'))
+    assert whole.read_bytes() == content and unfinished.name.endswith('.unfinished')
 
 
 def test_progress_is_a_line_in_a_log_and_a_bar_on_a_terminal(server, monkeypatch, capsys):

@@ -36,7 +36,7 @@ from res2net_mm.cli.runner import check_checkpoint
 from res2net_mm.models.pretrained import read_weights
 
 SMALL = dict(depth=26, base_channels=8)
-REFUSED = 'is refused, and nothing of it was run|is in the .tar format of before PyTorch 0.2'
+REFUSED = "is refused, and nothing of it was run|is in the .tar format of before PyTorch 0.2|NumPy array of type 'O8'"
 
 
 class Toy(BaseModel):
@@ -78,10 +78,10 @@ def write_plain(path, canary):
 
 
 def write_tar(path, canary):
-    parts = dict(storages=0, tensors=0, pickle={'state_dict': {}, 'x': Made(os.mkdir, str(canary))})
+    parts = dict(storages=(0, []), tensors=(0, ), pickle=({'state_dict': {}, 'x': Made(os.mkdir, str(canary))}, ))
     with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
-        for name, value in parts.items():
-            info, content = tarfile.TarInfo(name), pickle.dumps(value, 2)
+        for name, values in parts.items():
+            info, content = tarfile.TarInfo(name), b''.join(pickle.dumps(value, 2) for value in values)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
 
