@@ -284,6 +284,8 @@ def test_what_must_load(tmp_path):
         'param_schedulers': [dict(milestones=Counter({3: 1}), last_step=2)],
     }
     for how in ({}, OLD):
+        if how:
+            stored['state_dict'].pop('u16')  # PyTorch cannot load it from the older format
         torch.save(stored, tmp_path / 'a.pth', **how)
         for place in ('cpu', torch.device('cpu'), None, lambda storage, location: storage, {'cpu': 'cpu'}):
             read = read_checkpoint(tmp_path / 'a.pth', place)

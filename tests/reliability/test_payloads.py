@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CLASSIFIER, TOOLS
+from helpers import CLASSIFIER, TOOLS, write_image
 from hostile import Made
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
@@ -353,6 +353,8 @@ def test_texts_that_are_run_are_not_passed_on(tmp_path):
 def test_commands(route, kind, tmp_path):
     KINDS[kind][0](tmp_path / 'a.pth', tmp_path / 'canary')
     (tmp_path / 'config.py').write_text(CLASSIFIER.split('custom_imports')[0])
+    for name in 'ab':
+        write_image(tmp_path / 'pictures' / name / '1.png', np.zeros((32, 32, 3), np.uint8))
     tool, *options = (part.format(tmp_path / 'a.pth') for part in route)
     result = subprocess.run(
         [sys.executable, TOOLS / tool, tmp_path / 'config.py', '--device', 'cpu', *options], cwd=tmp_path,
