@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Iterable
 
 import torch
 from torch import Tensor
@@ -50,11 +50,16 @@ def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False)
     content = converted
     if 'meta' in checkpoint and to not in ('timm', 'official'):
         if Path(dst).suffix == '.safetensors':
-            notes.append("'meta' (the config, the names of the classes) is left out: safetensors holds weights only")
+            notes.append("'meta' (such as the names of the classes) is left out: safetensors holds weights only")
         else:
-            content = dict(meta=checkpoint['meta'], state_dict=converted)
+            content = dict(meta=_without_code(checkpoint['meta']), state_dict=converted)
     write_checkpoint(content, dst, force)
     return '\n'.join([f"{dst}: {len(converted)} weights in the layout of {to}", *(f'  {note}' for note in notes)])
+
+
+def _without_code(meta: Any) -> Any:
+    """Leave out the text of a config: a stranger wrote it, and mmengine's inferencers and Runner would execute it."""
+    return {key: value for key, value in meta.items() if key not in ('cfg', 'config')} if isinstance(meta, dict) else {}
 
 
 def convert(state: dict[str, Tensor], to: str) -> tuple[dict[str, Tensor], list[str]]:

@@ -4,21 +4,21 @@ Importing this module adds the scheme ``res2net_mm://`` to mmengine's; it change
 """
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
 
-import torch
-from mmengine.dist import barrier, is_main_process
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import CheckpointLoader
 
-from ..checkpoints.files import load_from_local, read_checkpoint
-from ..checkpoints.hub import Weights, fetch, find_own_weights
+from ..checkpoints.archives import MapLocation
+from ..checkpoints.files import load_checkpoint, load_from_local
+from ..checkpoints.hub import Weights, fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.loading import adapt_state_dict
 from .names import ARCHITECTURES, Architecture, normalise_name, resolve
 
 SCHEME = 'res2net_mm://'
-FILE = SCHEME + 'file:'  # before a path: a local file, read by our reader
+FILE = SCHEME + 'file:'  # before a path or an address: read by our reader
 CIFAR_NAMES, CIFAR_MODELS = 'res2next29', 'all CIFAR-100 models (Table 4, Figure 5)'  # not public either
 
 
@@ -27,8 +27,8 @@ class PretrainedModule(BaseModule):
 
     Three ways lead weights into it:
 
-    * ``init_cfg=dict(type='Pretrained', checkpoint=...)`` reads a local file with the reader of this package, whatever
-      reader mmengine has; names and URLs through mmengine's schemes. All weights must be there.
+    * ``init_cfg=dict(type='Pretrained', checkpoint=...)`` reads with the reader of this package, from files and from
+      addresses of every scheme, whatever loaders mmengine has. All weights must be there.
     * As part of a model, whose weights mmengine (``load_from``, ``resume``) or PyTorch loads: all of its weights must
       be there, also with ``strict=False``. That is mmengine's default, which would only warn and train on.
     * ``module.load_state_dict(weights, strict=False)``, called on the module itself, does what PyTorch says: it loads
@@ -44,7 +44,7 @@ class PretrainedModule(BaseModule):
     _loads_parts = False
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, with our own reader for local files."""
+        """Initialise as ``init_cfg`` says, with our own reader for checkpoints."""
         init_cfg = self.init_cfg
         self.init_cfg = [_read_by_us(cfg) for cfg in as_list(init_cfg)]
         try:
@@ -89,17 +89,17 @@ def is_pretrained(cfg: dict) -> bool:
 
 
 def _read_by_us(cfg: dict) -> dict:
-    if is_pretrained(cfg) and '://' not in str(cfg['checkpoint']):
+    if is_pretrained(cfg) and not str(cfg['checkpoint']).startswith(SCHEME):
         return dict(cfg, checkpoint=f'{FILE}{cfg["checkpoint"]}')
     return cfg
 
 
-def read_weights(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
-    """Read a checkpoint from wherever a config may say it is.
+def read_weights(source: str | Path, map_location: MapLocation = 'cpu') -> dict:
+    """Read a checkpoint from wherever a config may say it is, with our reader.
 
     Args:
         source (str | Path): A local file, ``res2net_mm://NAME``, or an address of any scheme that mmengine knows.
-        map_location (str | torch.device | None): As for ``torch.load``. Defaults to 'cpu'.
+        map_location (MapLocation): As for ``torch.load``. Defaults to 'cpu'.
 
     Returns:
         dict: What the file holds: weights by name, or a training checkpoint around them.
@@ -107,21 +107,15 @@ def read_weights(source: str | Path, map_location: str | torch.device | None = '
     Raises:
         OSError, ValueError: If it cannot be read, or there are no weights of that name.
     """
-    if '://' in str(source):
-        return CheckpointLoader.load_checkpoint(str(source), map_location)
-    return load_from_local(source, map_location)
+    return load_checkpoint(source, map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
-def load_from_res2net_mm(filename: str, map_location: str | torch.device | None = None) -> dict:
+def load_from_res2net_mm(filename: str, map_location: MapLocation = None) -> dict:
     """Load public weights for mmengine; in a distributed run only the first process downloads."""
     if filename.startswith(FILE):
-        return load_from_local(filename[len(FILE):], map_location)
-    name = filename[len(SCHEME):]
-    if is_main_process():
-        fetch_weights(name)
-    barrier()
-    return read_checkpoint(fetch_weights(name), map_location)
+        return load_checkpoint(filename[len(FILE):], map_location)
+    return load_from_local(fetch_in_turn(partial(fetch_weights, filename[len(SCHEME):])), map_location)
 
 
 def fetch_weights(name: str) -> Path:
@@ -137,7 +131,7 @@ def fetch_weights(name: str) -> Path:
         Path: The file.
 
     Raises:
-        ValueError: If there are no public weights of that name.
+        ValueError: If there are no public weights of that name, or a file in ``RES2NET_MM_WEIGHTS`` is a wrong one.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
     return find_own_weights(name) or fetch(find_weights(name), SCHEME + name)

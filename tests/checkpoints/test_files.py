@@ -242,6 +242,8 @@ def test_the_reader_is_installed_aloud_and_can_be_taken_out():
     before = dict(CheckpointLoader._schemes)
     install_reader()
     install_reader()
-    assert CheckpointLoader._schemes[''].__module__ == 'res2net_mm.checkpoints.files'
+    modules = {scheme: loader.__module__ for scheme, loader in CheckpointLoader._schemes.items()}
+    assert set(modules) == set(before) and modules[''] == 'res2net_mm.checkpoints.files'
+    assert 'mmengine.runner.checkpoint' not in modules.values()  # no scheme is left to it
     uninstall_reader()
     assert CheckpointLoader._schemes == before

@@ -28,7 +28,8 @@ def home(tmp_path, monkeypatch):
 
 def served(monkeypatch, *urls):
     """Let the weights of Res2Net-50 26w4s be at these addresses only."""
-    rows = [replace(row, weights=(replace(row.weights[0], urls=urls), )) if row.name == 'res2net50_26w4s' else row
+    rows = [replace(row, weights=(replace(row.weights[0], urls=urls, size=None), ))
+            if row.name == 'res2net50_26w4s' else row
             for row in names.ARCHITECTURES]
     monkeypatch.setattr('res2net_mm.models.names.ARCHITECTURES', rows)
     monkeypatch.setattr('res2net_mm.models.pretrained.ARCHITECTURES', rows)
@@ -61,10 +62,11 @@ def test_timm_knows_the_same_models():
                 assert timm.get_pretrained_cfg(file_name(url)[:-len('.safetensors')]).hf_hub_id
 
 
-@pytest.mark.parametrize('file', [FILE, 'res2net50_26w_4s.in1k.safetensors'])
+@pytest.mark.parametrize('file', ['weights.pth', 'weights.safetensors'])
 def test_the_users_folder_comes_first(file, home, tmp_path, monkeypatch):
+    served(monkeypatch, f'http://127.0.0.1:9/{file}')
     home.mkdir(parents=True)
-    (home / FILE).write_text('not this one')
+    (home / file).write_text('not this one')
     state = Res2Net(**SMALL).state_dict()
     (tmp_path / 'mine').mkdir()
     write_checkpoint({**state, 'fc.weight': torch.ones(10, 256), 'fc.bias': torch.ones(10)}, tmp_path / 'mine' / file)
@@ -93,7 +95,7 @@ def test_your_own_weights_serve_an_unpublished_name(tmp_path, monkeypatch):
     monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
     with pytest.raises(ValueError, match='as res2net50_18w6s.pth into the folder that RES2NET_MM_WEIGHTS names'):
         fetch_weights('res2net50_18w6s')
-    (tmp_path / 'res2net50_18w6s.pth').write_bytes(b'mine')
+    write_checkpoint({'w': torch.ones(1)}, tmp_path / 'res2net50_18w6s.pth')
     assert fetch_weights('res2net50_18w6s') == tmp_path / 'res2net50_18w6s.pth'
 
 
@@ -104,7 +106,7 @@ def test_mirrors_are_tried_and_damage_is_noticed(home, tmp_path, monkeypatch):
         (tmp_path / host).mkdir()
         (tmp_path / host / name).write_bytes(content)
     served(monkeypatch, f'file://{tmp_path}/a/{name}')
-    with pytest.raises(FileNotFoundError, match='invalid hash'):
+    with pytest.raises(FileNotFoundError, match='its SHA-256 begins with [0-9a-f]{8} instead of'):
         fetch_weights('res2net50_26w4s')
     assert not list(home.rglob('*.pth'))
     served(monkeypatch, f'file://{tmp_path}/a/{name}', f'file://{tmp_path}/b/{name}')
