@@ -1,0 +1,83 @@
+"""A training that is killed, or that runs out of disk, loses nothing."""
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from campaign import SCENARIOS, Scenario, differences, look, run_scenario, start
+from killing import Command, Kill, WarmCommand, live
+
+pytest.importorskip('mmpretrain')
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='inotify and /proc are of Linux')
+
+
+@pytest.mark.slow
+def test_three_kills(tmp_path):
+    """Inside a save, in a validation and at a step: the run ends as one without a break."""
+    kills = [Kill('checkpoint begun', 2), Kill('validation'), Kill('step', 3)]
+    rows = []
+    faults = run_scenario(Scenario('short', kills, length=4), tmp_path, WarmCommand, rows.append)
+    assert not faults, '\n'.join(faults)
+    assert [row['killed'] for row in rows] == [True] * 3 + [False] and rows[0]['inside_save']
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
+def test_campaign(scenario, tmp_path):
+    """The whole of tests/reliability/campaign.py, by the commands that users start."""
+    rows = []
+    faults = run_scenario(scenario, tmp_path, Command, rows.append)
+    assert not faults, '\n'.join(faults)
+    assert sum(row['killed'] for row in rows) == len(scenario.kills)
+
+
+def test_campaign_is_large():
+    """40 kills, at least 20 of them inside saves, and some of two processes."""
+    kills = [kill for scenario in SCENARIOS for kill in scenario.kills]
+    assert len(kills) == 40 and sum(kill.moment not in ('step', 'validation') for kill in kills) >= 24
+    assert {scenario.processes for scenario in SCENARIOS} == {1, 2}
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A file system of so many KiB in memory; yields what changes its size."""
+    def mount(options):
+        return subprocess.run(['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(folder)], capture_output=True)
+
+    folder.mkdir()
+    if sys.platform != 'linux' or mount(f'size={size}k').returncode:
+        pytest.skip('needs the right to mount a tmpfs')
+    try:
+        yield lambda size: mount(f'remount,size={size}k').check_returncode()
+    finally:
+        subprocess.run(['umount', '--lazy', str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_full_disk(tmp_path):
+    """The message names the file and what is missing, the last checkpoint stays, and with more room the run goes on."""
+    scenario = Scenario('short', [], length=3)
+    scenario.write(tmp_path)
+    run(scenario, tmp_path, 'unbroken')
+    size = (tmp_path / 'unbroken' / 'epoch_3.pth').stat().st_size // 1024
+    with small_disk(tmp_path / 'full', size * 5 // 2) as resize:  # for one whole checkpoint, and half of a best one
+        code, said = run(scenario, tmp_path, 'full')
+        assert code == 1 and 'Traceback' not in said
+        assert re.search(r"train.py: error: '\S+\.pth' was not written: it takes [\d.]+ MiB, and its disk has "
+                         r'[\d.]+ MiB free; [\d.]+ MiB are missing', said), said[-2000:]
+        files = look(tmp_path / 'full')
+        assert len(files['whole']) == 1 and not files['broken'] + files['unfinished']
+        resize(size * 10)
+        code, said = run(scenario, tmp_path, 'full', resume=True)
+        assert code == 0 and f"resumed epoch: {files['whole'][0]}," in said
+        assert not differences(tmp_path / 'unbroken', tmp_path / 'full')
+
+
+def run(scenario, folder, name, resume=False):
+    """Run to the end; returns the exit code, and what was said."""
+    log = folder / f'{name}_{resume}.log'
+    watch, process = start(scenario, folder, name, log, resume, WarmCommand)
+    live(watch, process)
+    watch.close()
+    return process.poll(), log.read_text()
