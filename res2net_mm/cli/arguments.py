@@ -21,6 +21,7 @@ def common_arguments(description: str) -> ArgumentParser:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
     device_argument(parser)
+    debug_argument(parser)
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
                         help='what started the processes of a distributed run (tools/dist_train.sh: pytorch)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)
@@ -30,6 +31,11 @@ def common_arguments(description: str) -> ArgumentParser:
 def config_argument(parser: ArgumentParser) -> None:
     """Add CONFIG."""
     parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'")
+
+
+def debug_argument(parser: ArgumentParser) -> None:
+    """Add ``--debug``."""
+    parser.add_argument('--debug', action='store_true', help='show where an error comes from, before its message')
 
 
 def device_argument(parser: ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, Callable, NoReturn
@@ -16,16 +17,21 @@ TOOL_ERRORS = (UserError, OSError, ValueError, ModuleNotFoundError)
 
 def run_command(run: Callable[..., object], *arguments: Any,
                 errors: tuple[type[Exception], ...] = (UserError, )) -> None:
-    """Call ``run(*arguments)``; where it raises one of ``errors``, print the message and end with exit code 1."""
+    """Call ``run(*arguments)``; where it raises one of ``errors``, print the message and end with exit code 1.
+
+    With ``debug`` among the arguments of the command line, the traceback comes before the message.
+    """
     try:
         run(*arguments)
     except errors as error:
+        if any(getattr(argument, 'debug', False) for argument in arguments):
+            traceback.print_exc()
         fail(error_message(error))
 
 
 def run_tool(run: Callable[[Namespace, Any], object], args: Namespace) -> None:
     """Call ``run(args, device)`` with the torch.device of ``--device``; every one of TOOL_ERRORS is a message."""
-    run_command(lambda: run(args, torch_device(args.device)), errors=TOOL_ERRORS)
+    run_command(lambda args: run(args, torch_device(args.device)), args, errors=TOOL_ERRORS)
 
 
 def error_message(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """``tools/train.py``: train the model of any config of any toolbox, through mmengine's Runner."""
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIM_WRAPPERS
@@ -10,9 +12,12 @@ from mmengine.registry import MODELS, OPTIM_WRAPPERS
 from ..datasets.checks import check_data, check_images, skip_bad_samples
 from ..utils.config_types import ancestors, config_class
 from ..utils.errors import UserError
+from ..utils.whole_file import NO_SPACE
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
+from .launch import restarted
+from .resume import go_on, guard_run
 from .runner import add_hook, build_runner, check_checkpoint, require_parts
 
 DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
@@ -27,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common_arguments('Train the model of a config.')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or from the last one in the work directory')
+    parser.add_argument('--new-schedule', action='store_true',
+                        help="with --resume: go on with the config's schedule and optimizer settings where they are not "
+                             "the checkpoint's any more")
+    parser.add_argument('--deterministic', action='store_true',
+                        help='the same weights, bit for bit, from the same command on the same machine: a fixed seed and '
+                             'deterministic operations')
     parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
                         help='automatic mixed precision in float16 or the type that is given')
     parser.add_argument('--accelerate', action='store_true',
@@ -56,16 +67,52 @@ def train(args: Namespace) -> None:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    resume = resumed_from(cfg, args)
+    warnings = go_on(cfg, resume) if resume else []
+    warnings += guard_run(cfg, args.new_schedule)
+    if args.deterministic:
+        make_deterministic(cfg)
 
     check_data(cfg, ('train', 'val'))
     check_checkpoint(cfg.get('load_from'))
     skip_bad_samples(cfg, strict=args.strict_data)
     runner = build_runner(cfg)
+    for warning in warnings:
+        runner.logger.warning(warning)
     check_images(runner.val_loop)
-    runner.train()
+    try:
+        runner.train()
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise UserError(f'{error}: make room, and go on with --resume') from error
+
+
+def resumed_from(cfg: Config, args: Namespace) -> str | None:
+    """What a run goes on from: a checkpoint, 'auto' for the newest of its work directory, or None.
+
+    A run that its scheduler has started again goes on from what it has saved, whatever its arguments say.
+    """
+    if restarted() and Path(cfg.work_dir, 'last_checkpoint').is_file():
+        return 'auto'
+    if args.resume:
+        return args.resume
+    if cfg.get('resume'):
+        return cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
+    return None
+
+
+def make_deterministic(cfg: Config) -> None:
+    """Have two runs of a config be equal: one seed, and only operations that give the same result every time.
+
+    Args:
+        cfg (mmengine.Config): The config, changed in place.
+    """
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # without it cuBLAS is not deterministic
+    randomness = cfg.setdefault('randomness', {})
+    randomness['deterministic'] = True
+    if randomness.get('seed') is None:
+        randomness['seed'] = 0
 
 
 def use_mixed_precision(cfg: Config, dtype: str) -> None:

@@ -1,0 +1,178 @@
+"""mmengine's checkpoints, saved so that a whole one is there at every moment."""
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterable, Iterator
+
+from mmengine.dist import all_gather_object, is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ...registry import HOOKS
+from ...utils.errors import UserError
+from ...utils.text import shorten
+from ...utils.whole_file import NoSpaceError, unfinished_files
+from ..nonfinite import nonfinite_weights
+from ..random_state import random_state
+from ..whole_files import WholeFileBackend, whole_files
+
+POINTER = 'last_checkpoint'  # the file that names the last checkpoint of a work directory
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's CheckpointHook that loses nothing: the same arguments, file names and layout.
+
+    * A checkpoint is written beside its name, and takes the name when it is on the disk. So is ``last_checkpoint``,
+      which names it. Only then is deleted what ``max_keep_ckpts`` and ``save_best`` replace: the disk needs room for one
+      more than they keep.
+    * A full disk ends the run with what is missing; weights that are not finite end it, too. Nothing is deleted.
+    * ``meta`` has what a resumed run needs to be as one without a break (``ResumeExactly``): the random numbers of all
+      processes, and whether a validation comes next.
+    * In a copied work directory the files there are replaced, not those of the original.
+
+    Raises:
+        UserError: If there is no room for a checkpoint, or its weights are not finite.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Find what an earlier process of this run has saved."""
+        super().before_train(runner)
+        self.file_backend: Any = LateRemovals(self.file_backend)
+        saved = self._own(runner.message_hub.runtime_info.get('last_ckpt'))
+        self.last_ckpt = saved if saved and self.file_backend.exists(saved) else None
+        if self.save_best is not None:
+            if len(self.key_indicators) == 1:
+                self.best_ckpt_path = self._own(self.best_ckpt_path)
+            else:
+                self.best_ckpt_path_dict = {key: self._own(path) for key, path in self.best_ckpt_path_dict.items()}
+        if is_main_process() and Path(self.out_dir).is_dir():
+            for path in unfinished_files(self.out_dir):
+                path.unlink()
+
+    def after_train(self, runner: Runner) -> None:
+        """Publish, if ``published_keys`` says so."""
+        with self._safely():
+            super().after_train(runner)
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    def _own(self, path: str | None) -> str | None:
+        """The file of this name in this run's folder; a checkpoint has the path in the folder where it was saved."""
+        return path and self.file_backend.join_path(self.out_dir, Path(path).name)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse weights that are not finite, before anything is written."""
+        # FlexibleRunner counts on, past what it is told, when it saves after a validation.
+        checkpoint['meta'].update(checkpoint['meta'].pop('place', {}))
+        names = nonfinite_weights(checkpoint['state_dict'])
+        if names:
+            raise UserError(f'iteration {runner.iter + 1}: weights that are not finite are not saved: {shorten(names)}. '
+                            + self._last_good())
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        if self.by_epoch:
+            step, place = runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter)
+        else:
+            step, place = runner.iter + 1, dict(epoch=runner.epoch, iter=runner.iter + 1)
+        # An epoch-based loop validates after what is saved at the end of an epoch, the other after that of an iteration.
+        self._save(runner, step, place, self.by_epoch == isinstance(runner.train_loop, EpochBasedTrainLoop))
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Called by ``_save_best_checkpoint``, so that the last checkpoint knows the best."""
+        self._save(runner, step, dict(epoch=runner.epoch, iter=runner.iter), validation_next=False)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._safely():
+            super()._save_best_checkpoint(runner, metrics)
+
+    def _save(self, runner: Runner, step: int, place: dict, validation_next: bool) -> None:
+        """Save, then have ``last_checkpoint`` name it, then delete what is outdated.
+
+        Args:
+            runner (Runner): The runner.
+            step (int): The number in the name of the file.
+            place (dict): Epochs and iterations that are done.
+            validation_next (bool): Whether the loop may validate before it goes on.
+        """
+        outdated = self._keep(runner, step)
+        path = self._path(step)
+        runner.message_hub.update_info('last_ckpt', path)
+        states = all_gather_object(random_state())
+        with self._safely():
+            runner.save_checkpoint(
+                self.out_dir, Path(path).name, self.file_client_args, save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler, by_epoch=self.by_epoch,
+                meta=dict(place, place=place, random_states=states, validation_next=validation_next),
+                backend_args=self.backend_args, **self.args)
+            self.last_ckpt = path
+            if is_main_process():
+                WholeFileBackend().put_text(path, Path(runner.work_dir, POINTER))
+                for outdated_step in outdated:
+                    self.file_backend.remove(self._path(outdated_step))
+
+    def _keep(self, runner: Runner, step: int) -> list[int]:
+        """Count a checkpoint among those that are kept, and return those that are not any more.
+
+        The message hub, and so the checkpoint, still has these: they are deleted when a killed run is resumed.
+        """
+        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
+            return []
+        kept = [*self.keep_ckpt_ids, step]
+        self.keep_ckpt_ids.append(step)
+        runner.message_hub.update_info('keep_ckpt_ids', kept)
+        return kept[:-self.max_keep_ckpts]
+
+    @contextmanager
+    def _safely(self) -> Iterator[None]:
+        """Within it files are written whole, removals wait for its end, and a full disk is an error for the user."""
+        try:
+            with whole_files():
+                yield
+        except NoSpaceError as error:
+            raise UserError(f'{error}. {self._last_good()}') from error
+        self.file_backend.remove_waiting(kept=self._best())
+
+    def _best(self) -> list[str | None]:
+        if self.save_best is None:
+            return []
+        return [self.best_ckpt_path] if len(self.key_indicators) == 1 else list(self.best_ckpt_path_dict.values())
+
+    def _last_good(self) -> str:
+        if not self.last_ckpt:
+            return 'No checkpoint was saved before.'
+        return f"The last one that was saved is '{self.last_ckpt}': --resume goes on from there."
+
+
+class LateRemovals:
+    """A file backend that removes files not when it is told to, but later, when what replaces them is there.
+
+    Args:
+        backend (BaseStorageBackend | FileClient): The backend; its attributes are those of this one, too.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.waiting: list[str] = []
+
+    def remove(self, path: str) -> None:
+        """Note a file or folder that is to be removed."""
+        self.waiting.append(path)
+
+    rmtree = remove
+
+    def remove_waiting(self, kept: Iterable[str | None] = ()) -> None:
+        """Remove what was noted, unless it is kept: a file that was to be removed may be there anew."""
+        while self.waiting:
+            path = self.waiting.pop(0)
+            if path in kept:
+                continue
+            if self.backend.isfile(path):
+                self.backend.remove(path)
+            elif self.backend.isdir(path):  # DeepSpeed's checkpoints are folders
+                self.backend.rmtree(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
