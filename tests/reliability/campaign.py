@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import sys
 import time
 import zipfile
@@ -135,6 +136,23 @@ def start(scenario, folder, name, log, resume, command):
     return Watch(work_dir, log), command(folder, arguments, scenario.processes, log)
 
 
+def run(scenario, folder, name, command, resume=False):
+    """Run to the end; returns the exit code, and what was said."""
+    log = folder / f'{name}_{resume}.log'
+    watch, process = start(scenario, folder, name, log, resume, command)
+    live(watch, process)
+    watch.close()
+    return process.poll(), log.read_text(errors='replace')
+
+
+def run_unbroken(scenario, folder, command):
+    """The run to compare with; in the same folder it is done once."""
+    if (folder / 'unbroken').exists():
+        return 0, ''
+    scenario.write(folder)
+    return run(scenario, folder, 'unbroken', command)
+
+
 def whole(path):
     try:
         with zipfile.ZipFile(path) as file:
@@ -175,12 +193,9 @@ def run_scenario(scenario, folder, command=Command, report=lambda row: None):
     Returns:
         list[str]: The faults; an empty list if nothing is lost.
     """
-    scenario.write(folder)
-    watch, process = start(scenario, folder, 'unbroken', folder / 'unbroken.log', False, command)
-    live(watch, process)
-    watch.close()
-    if process.poll() != 0:
-        return [f'the unbroken run: {(folder / "unbroken.log").read_text()[-500:]}']
+    code, said = run_unbroken(scenario, folder, command)
+    if code != 0:
+        return [f'the unbroken run: {said[-500:]}']
 
     faults, newest = [], 0
     for life, kill in enumerate([*scenario.kills, None]):
@@ -265,7 +280,9 @@ def main():
                 continue
             begin = time.monotonic()
             random.seed(number)
-            new = run_scenario(scenario, args.dir.resolve() / str(number), report=report)
+            folder = args.dir.resolve() / str(number)
+            shutil.rmtree(folder, ignore_errors=True)
+            new = run_scenario(scenario, folder, report=report)
             faults += new
             print(f'{scenario.name}: {"; ".join(new) or "bit for bit"} ({time.monotonic() - begin:.0f} s)', flush=True)
     print(summary(rows, faults))

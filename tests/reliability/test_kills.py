@@ -5,19 +5,25 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from campaign import SCENARIOS, Scenario, differences, look, run_scenario, start
-from killing import Command, Kill, WarmCommand, live
+from campaign import SCENARIOS, Scenario, differences, look, run, run_scenario, run_unbroken
+from killing import Command, Kill, WarmCommand
 
 pytest.importorskip('mmpretrain')
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='inotify and /proc are of Linux')
 
 
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Where the short runs share the one without a break."""
+    return tmp_path_factory.mktemp('short')
+
+
 @pytest.mark.slow
-def test_three_kills(tmp_path):
+def test_three_kills(folder):
     """Inside a save, in a validation and at a step: the run ends as one without a break."""
-    kills = [Kill('checkpoint begun', 2), Kill('validation'), Kill('step', 3)]
+    kills = [Kill('checkpoint begun', 3), Kill('validation'), Kill('step', 3)]
     rows = []
-    faults = run_scenario(Scenario('short', kills, length=4), tmp_path, WarmCommand, rows.append)
+    faults = run_scenario(Scenario('short', kills, length=3), folder, WarmCommand, rows.append)
     assert not faults, '\n'.join(faults)
     assert [row['killed'] for row in rows] == [True] * 3 + [False] and rows[0]['inside_save']
 
@@ -55,29 +61,19 @@ def small_disk(folder, size):
 
 
 @pytest.mark.slow
-def test_full_disk(tmp_path):
+def test_full_disk(folder):
     """The message names the file and what is missing, the last checkpoint stays, and with more room the run goes on."""
     scenario = Scenario('short', [], length=3)
-    scenario.write(tmp_path)
-    run(scenario, tmp_path, 'unbroken')
-    size = (tmp_path / 'unbroken' / 'epoch_3.pth').stat().st_size // 1024
-    with small_disk(tmp_path / 'full', size * 5 // 2) as resize:  # for one whole checkpoint, and half of a best one
-        code, said = run(scenario, tmp_path, 'full')
+    run_unbroken(scenario, folder, WarmCommand)
+    size = (folder / 'unbroken' / 'epoch_3.pth').stat().st_size // 1024
+    with small_disk(folder / 'full', size * 5 // 2) as resize:  # for one, and half of another
+        code, said = run(scenario, folder, 'full', WarmCommand)
         assert code == 1 and 'Traceback' not in said
-        assert re.search(r"train.py: error: '\S+\.pth' was not written: it takes [\d.]+ MiB, and its disk has "
+        assert re.search(r"error: .*'\S+\.pth' was not written: it takes [\d.]+ MiB, and its disk has "
                          r'[\d.]+ MiB free; [\d.]+ MiB are missing', said), said[-2000:]
-        files = look(tmp_path / 'full')
+        files = look(folder / 'full')
         assert len(files['whole']) == 1 and not files['broken'] + files['unfinished']
         resize(size * 10)
-        code, said = run(scenario, tmp_path, 'full', resume=True)
+        code, said = run(scenario, folder, 'full', WarmCommand, resume=True)
         assert code == 0 and f"resumed epoch: {files['whole'][0]}," in said
-        assert not differences(tmp_path / 'unbroken', tmp_path / 'full')
-
-
-def run(scenario, folder, name, resume=False):
-    """Run to the end; returns the exit code, and what was said."""
-    log = folder / f'{name}_{resume}.log'
-    watch, process = start(scenario, folder, name, log, resume, WarmCommand)
-    live(watch, process)
-    watch.close()
-    return process.poll(), log.read_text()
+        assert not differences(folder / 'unbroken', folder / 'full')

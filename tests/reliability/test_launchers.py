@@ -85,7 +85,7 @@ def test_the_launcher_is_killed(launch, tmp_path):
     assert len(re.findall(rf'train.py: error: the launcher \(process {launcher.pid}\) is gone', said)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_process_is_killed(launch, tmp_path):
     """The command fails and the other process, which would sleep, ends; without MAX_RESTARTS there is one attempt."""
     launcher = launch('--kill-until', '9', '--wait')
@@ -93,28 +93,30 @@ def test_a_process_is_killed(launch, tmp_path):
     assert sorted(path.name for path in tmp_path.glob('met_*')) == ['met_0_0', 'met_0_1']
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize('killed, code, attempts', [(1, 0, 2), (9, 1, 2)])
 def test_max_restarts(killed, code, attempts, launch, tmp_path):
-    """All processes are started again and meet, at the same port; one kill too many ends the run."""
+    """All processes are started again and meet; one kill too many ends the run."""
     launcher = launch('--kill-until', str(killed), MAX_RESTARTS='1')
     assert launcher.wait(120) == code
     met = {path.name: path.read_text() for path in tmp_path.glob('met_*')}
     assert met == {f'met_{attempt}_{rank}': f'3 {attempt > 0}' for attempt in range(attempts) for rank in (0, 1)}
 
 
-# Slurm's scripts, with an srun that writes its arguments down.
+# The scripts, with a srun and a python that print their arguments.
 
 
 @pytest.fixture
-def srun(tmp_path, monkeypatch):
-    """Run a script; returns the arguments that srun was given."""
-    fake = tmp_path / 'bin' / 'srun'
-    fake.parent.mkdir()
-    fake.write_text(f'#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n')
-    fake.chmod(0o755)
+def given(tmp_path, monkeypatch):
+    """Run a script; returns the arguments that it gives to srun or python."""
+    for name in ('srun', 'python'):
+        fake = tmp_path / 'bin' / name
+        fake.parent.mkdir(exist_ok=True)
+        fake.write_text(f'#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n')
+        fake.chmod(0o755)
     monkeypatch.setenv('PATH', f'{fake.parent}:{os.environ["PATH"]}')
-    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS', 'PY_ARGS'):
+    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS', 'PY_ARGS', 'NNODES', 'NODE_RANK',
+                 'MASTER_ADDR', 'PORT', 'MAX_RESTARTS'):
         monkeypatch.delenv(name, raising=False)
 
     def run(script, *arguments, **variables):
@@ -125,28 +127,40 @@ def srun(tmp_path, monkeypatch):
     return run
 
 
-def test_slurm_train(srun):
-    given = srun('slurm_train.sh', 'gpu', 'a job', 'c.py', 'my runs/1', '--amp')
-    assert given == ['--partition=gpu', '--job-name=a job', '--gres=gpu:8', '--ntasks=8', '--ntasks-per-node=8',
+def test_torchrun(given):
+    """torchrun's static way to meet knows the machines' ranks, but not how to meet again."""
+    command = [str(TOOLS / 'train.py'), 'c.py', '--launcher', 'pytorch', '--resume']
+    once = given('dist_train.sh', 'c.py', '2', '--resume', NNODES='2', NODE_RANK='1', MASTER_ADDR='a', PORT='9')
+    assert once == ['-m', 'torch.distributed.run', '--nnodes=2', '--nproc_per_node=2', '--node_rank=1',
+                    '--master_addr=a', '--master_port=9', *command]
+    again = given('dist_train.sh', 'c.py', '2', '--resume', MAX_RESTARTS='3')
+    assert again == ['-m', 'torch.distributed.run', '--nnodes=1', '--nproc_per_node=2', '--max_restarts=3',
+                     '--rdzv_backend=c10d', '--rdzv_endpoint=127.0.0.1:29500', '--rdzv_id=29500',
+                     '--local_addr=127.0.0.1', *command]
+
+
+def test_slurm_train(given):
+    words = given('slurm_train.sh', 'gpu', 'a job', 'c.py', 'my runs/1', '--amp')
+    assert words == ['--partition=gpu', '--job-name=a job', '--gres=gpu:8', '--ntasks=8', '--ntasks-per-node=8',
                      '--cpus-per-task=5', '--kill-on-bad-exit=1', 'python', '-u', str(TOOLS / 'train.py'), 'c.py',
                      '--work-dir=my runs/1', '--amp', '--launcher', 'slurm']
 
 
-def test_slurm_variables(srun):
-    given = srun('slurm_train.sh', 'gpu', 'job', 'c.py', 'runs', GPUS='16', GPUS_PER_NODE='4', CPUS_PER_TASK='2',
+def test_slurm_variables(given):
+    words = given('slurm_train.sh', 'gpu', 'job', 'c.py', 'runs', GPUS='16', GPUS_PER_NODE='4', CPUS_PER_TASK='2',
                  SRUN_ARGS='--time=9 --exclude=a', PY_ARGS='--resume --amp')
-    assert given[2:9] == ['--gres=gpu:4', '--ntasks=16', '--ntasks-per-node=4', '--cpus-per-task=2',
+    assert words[2:9] == ['--gres=gpu:4', '--ntasks=16', '--ntasks-per-node=4', '--cpus-per-task=2',
                           '--kill-on-bad-exit=1', '--time=9', '--exclude=a']
-    assert given[-4:] == ['--resume', '--amp', '--launcher', 'slurm']
+    assert words[-4:] == ['--resume', '--amp', '--launcher', 'slurm']
 
 
 @pytest.mark.parametrize('device', [['--device', 'cpu'], ['--device=cpu']])
-def test_slurm_on_cpus(device, srun):
+def test_slurm_on_cpus(device, given):
     """No GPU is asked for; there are no more tasks on a machine than tasks."""
-    given = srun('slurm_test.sh', 'cpu', 'job', 'c.py', 'a b.pth', *device, GPUS='2')
-    assert given[2:4] == ['--ntasks=2', '--ntasks-per-node=2'] and not [word for word in given if 'gres' in word]
-    assert given[given.index('-u') + 1:] == [str(TOOLS / 'test.py'), 'c.py', 'a b.pth', *device, '--launcher', 'slurm']
-    assert '--gres=gpu:2' in srun('slurm_test.sh', 'gpu', 'job', 'c.py', 'a.pth', '--device', 'cuda', GPUS='2')
+    words = given('slurm_test.sh', 'cpu', 'job', 'c.py', 'a b.pth', *device, GPUS='2')
+    assert words[2:4] == ['--ntasks=2', '--ntasks-per-node=2'] and not [word for word in words if 'gres' in word]
+    assert words[words.index('-u') + 1:] == [str(TOOLS / 'test.py'), 'c.py', 'a b.pth', *device, '--launcher', 'slurm']
+    assert '--gres=gpu:2' in given('slurm_test.sh', 'gpu', 'job', 'c.py', 'a.pth', '--device', 'cuda', GPUS='2')
 
 
 @pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'dist_train.sh', 'dist_test.sh'])
