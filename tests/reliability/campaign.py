@@ -108,10 +108,10 @@ SCENARIOS = [
         Kill('validation', 2), Kill('pointer named', 2)], workers=2),
     Scenario('iterations, two persistent workers', [
         Kill('step', 3), Kill('checkpoint begun', 2), Kill('validation'), Kill('checkpoint named'),
-        Kill('outdated deleted', 2), Kill('step', 6)], workers=2, persistent=True, by_epoch=False),
+        Kill('outdated deleted', 2), Kill('pointer named')], workers=2, persistent=True, by_epoch=False),
     Scenario('iterations, endless sampler', [
         Kill('checkpoint written', 2), Kill('step', 2), Kill('pointer written', 2), Kill('best named'),
-        Kill('validation', 2), Kill('checkpoint begun', 3)], by_epoch=False, sampler='InfiniteSampler'),
+        Kill('pointer begun'), Kill('checkpoint begun', 3)], by_epoch=False, sampler='InfiniteSampler'),
     Scenario('two processes', [
         Kill('checkpoint begun'), Kill('step', 8, 'launcher'), Kill('checkpoint named', 2),
         Kill('validation', 1, 'rank'), Kill('pointer begun', 2), Kill('checkpoint begun', 2, 'launcher'),
@@ -175,7 +175,7 @@ def look(work_dir):
         pointer=pointer.read_text().rpartition('/')[2] if pointer.exists() else None)
 
 
-def inside_save(files):
+def cut_off(files):
     """Whether the files show that a save was cut off: between two saves there is one checkpoint, and its name."""
     pointed = [int(number) for number in re.findall(r'\d+', files['pointer'] or '')]
     return bool(files['unfinished'] or files['broken'] or len(files['best']) > 1 or pointed != files['whole'])
@@ -214,8 +214,8 @@ def run_scenario(scenario, folder, command=Command, report=lambda row: None):
             *[f'exit code {process.poll()}: {said[-500:]}'] * (not killed and process.poll() != 0),
             *['exit code 0'] * (killed and process.poll() == 0)]
         report(dict(scenario=scenario.name, life=life, resumed_from=resumed, kill=kill and kill.moment,
-                    victims=kill and kill.victims, killed=killed, inside_save=killed and inside_save(files),
-                    left=files, exit_code=process.poll(), faults=problems))
+                    victims=kill and kill.victims, killed=killed, left=files,
+                    inside_save=killed and kill.in_save and cut_off(files), exit_code=process.poll(), faults=problems))
         faults += [f'{scenario.name}, life {life}, {kill}: {problem}' for problem in problems]
         if not killed and process.poll() != 0:
             return faults

@@ -42,6 +42,10 @@ class Kill:
     count: int = 1
     victims: str = 'all'
 
+    @property
+    def in_save(self):
+        return self.moment not in ('step', 'validation')
+
 
 class Command:
     """A training as a user starts it; on the CPU, with one thread for each process."""
