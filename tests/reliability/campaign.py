@@ -113,9 +113,9 @@ SCENARIOS = [
         Kill('checkpoint written', 2), Kill('step', 2), Kill('pointer written', 2), Kill('best named'),
         Kill('pointer begun'), Kill('checkpoint begun', 3)], by_epoch=False, sampler='InfiniteSampler'),
     Scenario('two processes', [
-        Kill('checkpoint begun'), Kill('step', 8, 'launcher'), Kill('checkpoint named', 2),
-        Kill('validation', 1, 'rank'), Kill('pointer begun', 2), Kill('checkpoint begun', 2, 'launcher'),
-        Kill('best begun')], processes=2),
+        Kill('checkpoint begun'), Kill('best begun'), Kill('step', 8, 'launcher'), Kill('checkpoint named', 2),
+        Kill('validation', 1, 'rank'), Kill('pointer begun', 2), Kill('checkpoint begun', 2, 'launcher')],
+        processes=2),
     Scenario('two processes, two persistent workers', [
         Kill('checkpoint written'), Kill('step', 8, 'rank'), Kill('outdated deleted', 2), Kill('checkpoint begun', 2)],
         processes=2, workers=2, persistent=True),

@@ -20,12 +20,12 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 def test_three_kills(folder):
-    """Inside a save, in a validation and at a step: the run ends as one without a break."""
-    kills = [Kill('checkpoint begun', 3), Kill('validation'), Kill('step', 3)]
+    """In a validation, inside a save and at a step: the run ends as one without a break."""
+    kills = [Kill('validation'), Kill('checkpoint begun', 2), Kill('step', 3)]
     rows = []
     faults = run_scenario(Scenario('short', kills, length=3), folder, WarmCommand, rows.append)
     assert not faults, '\n'.join(faults)
-    assert [row['killed'] for row in rows] == [True] * 3 + [False] and rows[0]['inside_save']
+    assert [row['killed'] for row in rows] == [True] * 3 + [False] and rows[1]['inside_save']
 
 
 @pytest.mark.soak
