@@ -162,4 +162,5 @@ def _caveat(layout: str) -> str:
 def has_training_state(checkpoint: dict) -> bool:
     """Whether a training can go on from a checkpoint, as mmengine does it."""
     meta = checkpoint.get('meta')
-    return isinstance(meta, dict) and {'epoch', 'iter'} <= meta.keys() and {'optimizer', 'message_hub'} <= checkpoint.keys()
+    return (isinstance(meta, dict) and {'epoch', 'iter'} <= meta.keys()
+            and {'optimizer', 'message_hub'} <= checkpoint.keys())

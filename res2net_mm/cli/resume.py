@@ -17,8 +17,8 @@ def go_on(cfg: Config, checkpoint: str) -> list[str]:
     """Have a run go on from a checkpoint; from nothing if its work directory has none yet.
 
     Args:
-        cfg (mmengine.Config): The config, changed in place: ``resume``, ``load_from``, and the seed of the run that goes
-            on, where the config leaves it to chance.
+        cfg (mmengine.Config): The config, changed in place: ``resume``, ``load_from``, and the seed of the run that
+            goes on, where the config leaves it to chance.
         checkpoint (str): A checkpoint; 'auto': the newest whole one of the work directory.
 
     Returns:
@@ -62,8 +62,8 @@ def guard_run(cfg: Config, new_schedule: bool = False) -> list[str]:
     """Have a run save whole files, stop at a loss that is no number, and resume as a run without a break.
 
     Args:
-        cfg (mmengine.Config): The config, changed in place: hooks of this package in place of mmengine's, and beside its
-            own.
+        cfg (mmengine.Config): The config, changed in place: hooks of this package in place of mmengine's, and beside
+            its own.
         new_schedule (bool): Follow the config's schedule from here on, not the checkpoint's. Defaults to False.
 
     Returns:
@@ -80,7 +80,7 @@ def guard_run(cfg: Config, new_schedule: bool = False) -> list[str]:
         if f'{kind.__module__.partition(".")[0]}.{kind.__name__}' == MMENGINES and isinstance(hook, dict):
             hook['type'] = OURS
         elif MMENGINES in bases and OURS not in bases:
-            warnings.append(f'{kind.__name__} saves as mmengine does: a kill while it saves can cost the last checkpoint')
+            warnings.append(f'{kind.__name__} saves as mmengine does: a kill while it saves can cost the last one')
     present = {name for kind in kinds for name in ancestors(kind)}
     if 'res2net_mm.StopAtInvalidLoss' not in present:
         add_hook(cfg, 'res2net_mm.StopAtInvalidLoss')

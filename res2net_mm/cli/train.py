@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or from the last one in the work directory')
     parser.add_argument('--new-schedule', action='store_true',
-                        help="with --resume: go on with the config's schedule and optimizer settings where they are not "
-                             "the checkpoint's any more")
+                        help="with --resume: go on with the config's schedule and optimizer settings where the "
+                             "checkpoint has others")
     parser.add_argument('--deterministic', action='store_true',
-                        help='the same weights, bit for bit, from the same command on the same machine: a fixed seed and '
-                             'deterministic operations')
+                        help='the same weights, bit for bit, from the same command on the same machine: a fixed seed '
+                             'and deterministic operations')
     parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
                         help='automatic mixed precision in float16 or the type that is given')
     parser.add_argument('--accelerate', action='store_true',

@@ -13,9 +13,9 @@ class NumberedBatches:
     """The batch sampler of a loader, whose batches know their number in the run.
 
     A process that loads data draws its random numbers anew for each batch, from the seed and the number of the batch.
-    So they depend neither on how many such processes there are, nor on what one of them has loaded before, and a resumed
-    run has the augmentation of a run without a break. (mmengine seeds such processes when they start: a resumed run
-    starts them at another batch.) Without such processes nothing is seeded: the state of the main process is saved.
+    So they depend neither on how many such processes there are, nor on what one of them has loaded before, and a
+    resumed run has the augmentation of a run without a break. (mmengine seeds such processes when they start: a resumed
+    run starts them at another batch.) Without such processes nothing is seeded: the main process's state is saved.
 
     Args:
         batches (Iterable[list]): The batch sampler; its attributes are those of this one, too.
@@ -49,14 +49,13 @@ class NumberedBatches:
         """The batches from number ``start`` on, through as many passes over the dataset as come before."""
         passes = 0
         while True:
-            batches = iter(self.batches)
-            count = 0
-            for count, indices in enumerate(batches, 1):
+            left_out = start
+            for indices in self.batches:
                 if start == 0:
                     yield indices
                 else:
                     start -= 1
-            if start == 0 or count == 0:
+            if start in (0, left_out):  # at the end, or without any batch at all
                 return
             passes += 1
             self.on_pass(passes)
@@ -112,4 +111,4 @@ def number_batches(loader: DataLoader, seed: int, rank: int = 0) -> NumberedBatc
     if not isinstance(loader.batch_sampler, NumberedBatches):
         # Past the loader's own __setattr__, which refuses because the size of a batch could change; here it does not.
         vars(loader)['batch_sampler'] = NumberedBatches(loader.batch_sampler, seed, rank)
-    return loader.batch_sampler  # type: ignore[return-value]
+    return loader.batch_sampler

@@ -17,7 +17,7 @@ def random_state() -> RandomState:
         dict: Numbers, tuples and tensors only, so that ``torch.load(weights_only=True)`` reads it: 'python', 'numpy',
         'torch' and, where a GPU is in use, 'cuda' with the state of each.
     """
-    kind, keys, *position = np.random.get_state()  # type: ignore[misc]
+    kind, keys, *position = np.random.get_state()
     state = dict(
         python=random.getstate(),
         numpy=(kind, torch.from_numpy(keys.astype(np.int64)), *position),
@@ -31,8 +31,8 @@ def set_random_state(state: RandomState) -> None:
     """Go on with the random numbers of an earlier process.
 
     Args:
-        state (dict): What ``random_state`` returned, with its tensors on any device. Where the number of GPUs is another
-            now, theirs is left as it is.
+        state (dict): What ``random_state`` returned, with its tensors on any device. Where the number of GPUs is
+            another now, theirs is left as it is.
     """
     random.setstate(state['python'])
     kind, keys, *position = state['numpy']

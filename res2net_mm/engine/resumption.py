@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def read_resumption(path: str | Path) -> Resumption:
     """
     checkpoint = read_checkpoint(path)
     if not has_training_state(checkpoint):
-        raise UserError(f"checkpoint '{path}' has weights and no state of a training, so that no run can go on from it. "
-                        f'To begin one with its weights: --cfg-options load_from={path}')
+        raise UserError(f"checkpoint '{path}' has weights and no state of a training, so that no run can go on from "
+                        f'it. To begin one with its weights: --cfg-options load_from={path}')
     return Resumption(Path(path), checkpoint['meta'])
 
 
@@ -69,7 +70,7 @@ def find_resumption(work_dir: str | Path, folder: str | Path | None = None) -> R
 
     name = Path(pointer.read_text(encoding='utf-8', errors='replace').strip()).name
     if (folder / name).is_dir() and name:
-        return Resumption(folder / name, {}, [f"'{folder / name}' is a folder, which only those who wrote it can check"])
+        return Resumption(folder / name, {}, [f"'{folder / name}' is a folder, and was not looked into"])
     return newest_whole(folder, checkpoints, name, pointer)
 
 
@@ -91,10 +92,8 @@ def newest_whole(folder: Path, checkpoints: list[Path], name: str, pointer: Path
     warnings = [] if name else [f"'{pointer}' is empty"]
     seed = None
     if later:  # or what a run before this one has left there
-        try:
+        with suppress(OSError, ValueError, UserError):
             seed = read_resumption(named[0]).meta.get('seed')
-        except (OSError, ValueError, UserError):
-            pass
     for path in [*later, *named, *earlier]:
         try:
             resumption = read_resumption(path)

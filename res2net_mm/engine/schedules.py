@@ -50,7 +50,8 @@ def _different_schedules(runner: Runner, checkpoint: Named) -> Iterable[str]:
             fresh = scheduler.state_dict()
             for key in sorted(setting_names(type(scheduler)) & fresh.keys() & state.keys()):
                 if fresh[key] != state[key]:
-                    yield f'{type(scheduler).__name__}.{key} is {state[key]} in the checkpoint, {fresh[key]} in the config'
+                    setting = f'{type(scheduler).__name__}.{key}'
+                    yield f'{setting} is {state[key]} in the checkpoint, {fresh[key]} in the config'
 
 
 def _different_optimizers(runner: Runner, checkpoint: Named) -> Iterable[str]:

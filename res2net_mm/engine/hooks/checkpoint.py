@@ -25,11 +25,11 @@ class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's CheckpointHook that loses nothing: the same arguments, file names and layout.
 
     * A checkpoint is written beside its name, and takes the name when it is on the disk. So is ``last_checkpoint``,
-      which names it. Only then is deleted what ``max_keep_ckpts`` and ``save_best`` replace: the disk needs room for one
-      more than they keep.
+      which names it. Only then is deleted what ``max_keep_ckpts`` and ``save_best`` replace: the disk needs room for
+      one more than they keep.
     * A full disk ends the run with what is missing; weights that are not finite end it, too. Nothing is deleted.
-    * ``meta`` has what a resumed run needs to be as one without a break (``ResumeExactly``): the random numbers of all
-      processes, and whether a validation comes next.
+    * ``meta`` has what a resumed run needs to be as one without a break (``ResumeExactly``): the random numbers of
+      all processes, and whether a validation comes next.
     * In a copied work directory the files there are replaced, not those of the original.
 
     Raises:
@@ -44,9 +44,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.last_ckpt = saved if saved and self.file_backend.exists(saved) else None
         if self.save_best is not None:
             if len(self.key_indicators) == 1:
-                self.best_ckpt_path = self._own(self.best_ckpt_path)
+                self.best_ckpt_path: str | None = self._own(self.best_ckpt_path)
             else:
-                self.best_ckpt_path_dict = {key: self._own(path) for key, path in self.best_ckpt_path_dict.items()}
+                self.best_ckpt_path_dict: dict = {
+                    key: self._own(path) for key, path in self.best_ckpt_path_dict.items()}
         if is_main_process() and Path(self.out_dir).is_dir():
             for path in unfinished_files(self.out_dir):
                 path.unlink()
@@ -69,15 +70,15 @@ class CheckpointHook(MMEngineCheckpointHook):
         checkpoint['meta'].update(checkpoint['meta'].pop('place', {}))
         names = nonfinite_weights(checkpoint['state_dict'])
         if names:
-            raise UserError(f'iteration {runner.iter + 1}: weights that are not finite are not saved: {shorten(names)}. '
-                            + self._last_good())
+            raise UserError(f'iteration {runner.iter + 1}: weights that are not finite are not saved: '
+                            f'{shorten(names)}. {self._last_good()}')
 
     def _save_checkpoint(self, runner: Runner) -> None:
         if self.by_epoch:
             step, place = runner.epoch + 1, dict(epoch=runner.epoch + 1, iter=runner.iter)
         else:
             step, place = runner.iter + 1, dict(epoch=runner.epoch, iter=runner.iter + 1)
-        # An epoch-based loop validates after what is saved at the end of an epoch, the other after that of an iteration.
+        # An epoch-based loop validates after what is saved at the end of an epoch, the other after an iteration's.
         self._save(runner, step, place, self.by_epoch == isinstance(runner.train_loop, EpochBasedTrainLoop))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:

@@ -18,10 +18,10 @@ from .checkpoint import POINTER
 class ResumeExactly(Hook):
     """Resume so that the run ends as one without a break: bit for bit on a CPU, with random augmentation, too.
 
-    mmengine restores weights, optimizer and schedules. This hook goes on with the random numbers of every process,
-    with the batch that was next also where that is in the middle of an epoch, and first runs the validation that had not
-    been run when the checkpoint was saved. It needs checkpoints of ``res2net_mm.CheckpointHook``; from others it goes on
-    with the batch alone, and says so.
+    mmengine restores weights, optimizer and schedules. This hook goes on with the random numbers of every process and
+    with the batch that was next, also in the middle of an epoch, and first runs the validation that had not been run
+    when the checkpoint was saved. It needs checkpoints of ``res2net_mm.CheckpointHook``; from others it goes on with
+    the batch alone, and says so.
 
     What is not in a checkpoint of mmengine's is lost as before: gradients that are accumulated over several iterations,
     caches of datasets, and what other hooks count.
@@ -42,7 +42,7 @@ class ResumeExactly(Hook):
         """Number the batches, and go on where the run was."""
         loop = runner.train_loop
         self.batches = number_batches(loop.dataloader, runner.seed, get_rank())
-        iterator = getattr(loop, 'dataloader_iterator', None)
+        iterator: Any = getattr(loop, 'dataloader_iterator', None)
         if self.batches is not None and hasattr(iterator, 'skip_iter'):
             # mmengine leaves batches out by loading them, where the sampler cannot do it.
             iterator.skip_iter = self.batches.skip
@@ -60,8 +60,8 @@ class ResumeExactly(Hook):
             set_random_state(states[get_rank()])
         else:
             runner.logger.warning(
-                f'The checkpoint has the random numbers of {len(states)} processes, and there are {get_world_size()}: the '
-                'resumed run is not bit for bit the run without a break')
+                f'The checkpoint has the random numbers of {len(states)} processes, and there are {get_world_size()}: '
+                'the resumed run is not bit for bit the run without a break')
         if self.meta.get('validation_next') and validation_is_due(runner):
             runner.logger.info('The validation that comes after this checkpoint is run')
             runner.val_loop.run()
@@ -100,6 +100,8 @@ def begin_pass(iterator: Any, number: int) -> None:
     """What mmengine's endless iterator does when it begins another pass over the dataset."""
     iterator._epoch = number
     loader = iterator._dataloader
-    sampler = loader.sampler if hasattr(loader.sampler, 'set_epoch') else getattr(loader.batch_sampler, 'sampler', None)
+    sampler: Any = loader.sampler
+    if not hasattr(sampler, 'set_epoch'):
+        sampler = getattr(loader.batch_sampler, 'sampler', None)
     if hasattr(sampler, 'set_epoch'):
         sampler.set_epoch(number)

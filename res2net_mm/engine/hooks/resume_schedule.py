@@ -13,8 +13,8 @@ from ..schedules import advance, optimizers_by_name, overruled_settings, put_sch
 class ResumeSchedule(Hook):
     """Say which settings of the config a resumed checkpoint overrules, or follow the config.
 
-    A checkpoint brings its optimizer's settings and its schedules, and mmengine goes on with them without a word: a config
-    with a longer schedule, resumed, still decays as the shorter one.
+    A checkpoint brings its optimizer's settings and its schedules, and mmengine goes on with them without a word: a
+    config with a longer schedule, resumed, still decays as the shorter one.
 
     Args:
         follow_config (bool): Go on with the learning rate that a run of this config would have had after as many
@@ -41,6 +41,6 @@ class ResumeSchedule(Hook):
                                   f'{stored} as in the checkpoint. {shorten(differences, 8)}')
         else:
             runner.logger.warning(
-                f'The run goes on with the optimizer and the schedule of the checkpoint, learning rate {stored}. A run of '
-                f'the config would have {fresh} here: {shorten(differences, 8)}. To go on with the schedule of the '
+                f'The run goes on with the optimizer and the schedule of the checkpoint, learning rate {stored}. A run '
+                f'of the config would have {fresh} here: {shorten(differences, 8)}. To go on with the schedule of the '
                 'config: --resume --new-schedule')
