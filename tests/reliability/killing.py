@@ -157,19 +157,24 @@ class Watch:
         self.lines.close()
 
 
-def live(watch, process, kill=None, timeout=300):
+def live(watch, process, kill=None):
     """Wait until the process ends, or kill it.
 
     Args:
         watch (Watch): What it does.
         process (Command | WarmCommand): The process.
         kill (Kill | None): When to kill it. Defaults to None: never.
-        timeout (float): The seconds after which it must have ended or been killed. Defaults to 300.
 
     Returns:
         tuple: Whether it was killed; the last checkpoint that it had saved, a number or 0; the processes that were
         there still 15 seconds after the kill.
     """
+    killed, saved = wait_for(watch, process, kill)
+    return killed, saved, outlived(kill_processes(process.pid, kill.victims), process) if killed else []
+
+
+def wait_for(watch, process, kill=None, timeout=300):
+    """Wait until the moment of a kill, or the end; returns whether it has come, and the last saved checkpoint."""
     mask, pattern = MOMENTS[kill.moment] if kill else (0, '')
     seen, saved, end = 0, 0, time.monotonic() + timeout
     while process.poll() is None:
@@ -181,8 +186,8 @@ def live(watch, process, kill=None, timeout=300):
             if kill and seen >= kill.count:
                 if kind == CHANGED:
                     time.sleep(random.uniform(0, 0.03))
-                return True, saved, outlived(kill_processes(process.pid, kill.victims), process)
-    return False, saved, []
+                return True, saved
+    return False, saved
 
 
 def named_checkpoint(work_dir):

@@ -1,12 +1,14 @@
 """A training that is killed, or that runs out of disk, loses nothing."""
+import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
-from campaign import SCENARIOS, Scenario, differences, look, run, run_scenario, run_unbroken
-from killing import Command, Kill, WarmCommand
+from campaign import SCENARIOS, Scenario, differences, look, run, run_scenario, run_unbroken, start
+from killing import Command, Kill, WarmCommand, children, live, wait_for
 
 pytest.importorskip('mmpretrain')
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='inotify and /proc are of Linux')
@@ -36,6 +38,22 @@ def test_campaign(scenario, tmp_path):
     faults = run_scenario(scenario, tmp_path, Command, rows.append)
     assert not faults, '\n'.join(faults)
     assert sum(row['killed'] for row in rows) == len(scenario.kills)
+
+
+@pytest.mark.soak
+def test_restart(tmp_path, monkeypatch):
+    """After one of two processes was killed, torchrun starts both again, and they go on from the last save."""
+    scenario = Scenario('restart', [], processes=2, length=5)
+    assert run_unbroken(scenario, tmp_path, Command)[0] == 0
+    monkeypatch.setenv('MAX_RESTARTS', '1')
+    watch, process = start(scenario, tmp_path, 'restarted', tmp_path / 'log', False, Command)
+    assert wait_for(watch, process, Kill('pointer named', 3))[0]
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    live(watch, process)
+    watch.close()
+    said = (tmp_path / 'log').read_text()
+    assert process.poll() == 0 and re.search(r'resumed epoch: [23],', said), said[-2000:]
+    assert not differences(tmp_path / 'unbroken', tmp_path / 'restarted')
 
 
 def test_campaign_is_large():
