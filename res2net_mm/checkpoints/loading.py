@@ -157,10 +157,3 @@ def _caveat(layout: str) -> str:
         return ''
     return ('. Its FrozenBatchNorm adds no eps to the variance, ours does: outputs differ slightly. By default it has '
             "the stride on the 1x1 convolutions: then this backbone needs style='caffe'")
-
-
-def has_training_state(checkpoint: dict) -> bool:
-    """Whether a training can go on from a checkpoint, as mmengine does it."""
-    meta = checkpoint.get('meta')
-    return (isinstance(meta, dict) and {'epoch', 'iter'} <= meta.keys()
-            and {'optimizer', 'message_hub'} <= checkpoint.keys())

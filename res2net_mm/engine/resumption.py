@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.files import read_checkpoint
-from ..checkpoints.loading import has_training_state
+from ..checkpoints.files import has_training_state, read_checkpoint
 from ..utils.errors import UserError
 from ..utils.whole_file import whole_file
 
