@@ -2,6 +2,7 @@
 # make test        set up, then run all tests, one process with one thread for each core  (JOBS=4: so many)
 # make test-fast   the tests that one runs while working
 # make lint        ruff, and mypy on the types of the package
+# make soak        the long tests of reliability: kills, payloads, hostile files, memory (hours on 2 cores)
 # make sanitize    the tests of the training kernels under ASan and UBSan
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
 PYTHON ?= python3.11
@@ -13,7 +14,7 @@ export UV_FIND_LINKS
 ready := $(VENV)/.ready
 pytest := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-fast sanitize env lint lock wheelhouse clean
+.PHONY: demo test test-fast soak sanitize env lint lock wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
@@ -21,7 +22,10 @@ test: $(ready)
 	$(pytest)
 
 test-fast: $(ready)
-	$(pytest) -m 'not slow and not distributed and not gpu'
+	$(pytest) -m 'not slow and not distributed and not gpu and not soak'
+
+soak: $(ready)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/reliability -m soak -s
 
 sanitize: $(ready)
 	tools/dev/sanitize_kernels.sh $(VENV)/bin/python

@@ -14,6 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from torch.hub import get_dir
 
+from ..utils.errors import CheckpointError, MissingCheckpointError
 from .download import download, find_problem
 
 OFFICIAL = 'https://shanghuagao.oss-cn-beijing.aliyuncs.com/res2net/'
@@ -117,7 +118,7 @@ def fetch(weights: Weights, label: str) -> Path:
         except OSError as error:
             failures.append(f'  {url}: {error}')
             print_log(f'{url}: {error}', logger='current', level=logging.WARNING)
-    raise FileNotFoundError(
+    raise MissingCheckpointError(
         f'{label}: the ImageNet weights could not be had:\n' + '\n'.join(failures) + '\n'
         f'Ways out: (1) fetch {" or ".join(dict.fromkeys(map(file_name, weights.urls)))} elsewhere and name its folder '
         'in the environment variable RES2NET_MM_WEIGHTS; '
@@ -148,8 +149,8 @@ def fetch_url(url: str) -> Path:
         try:
             download(url, path, digest=expected)
         except OSError as error:
-            raise FileNotFoundError(f"checkpoint '{url}' could not be had: {error}. Fetch it elsewhere, and give the "
-                                    'path of the file') from error
+            raise MissingCheckpointError(f"checkpoint '{url}' could not be had: {error}. Fetch it elsewhere, and give "
+                                         'the path of the file') from error
     return path
 
 
@@ -181,8 +182,8 @@ def _is_cached(path: Path, size: int | None, expected: str | None) -> bool:
 
 def _check_own(path: Path, problem: str) -> None:
     if problem:
-        raise ValueError(f"'{path}', in the folder that RES2NET_MM_WEIGHTS names, is {problem}; delete the file, or "
-                         'put the right one there')
+        raise CheckpointError(f"'{path}', in the folder that RES2NET_MM_WEIGHTS names, is {problem}; delete the file, "
+                              'or put the right one there')
 
 
 def _size(weights: Weights, url: str) -> int | None:

@@ -7,6 +7,7 @@ from collections import Counter
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..utils.errors import CheckpointError
 from .layouts import CLASSIFIER, DEAD_PROJECTION, recognise, rename
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'ema')
@@ -118,7 +119,7 @@ def find_prefix(state: dict[str, Tensor]) -> str:
         if usual in prefixes:
             return usual
     if len(prefixes) > 1:
-        raise ValueError(f'The checkpoint holds {len(prefixes)} backbones, {", ".join(prefixes)}; name one: '
+        raise CheckpointError(f'The checkpoint holds {len(prefixes)} backbones, {", ".join(prefixes)}; name one: '
                          f"init_cfg=dict(type='Pretrained', checkpoint=..., prefix='{prefixes[0]}')")
     return prefixes[0] if prefixes else ''
 
@@ -135,12 +136,12 @@ def _check_complete(backbone: nn.Module, expected: dict[str, Tensor], stored: di
     if not any(problems.values()):
         return
     if not stored:
-        raise ValueError(
+        raise CheckpointError(
             f"No weight of the checkpoint starts with '{prefix}': the {_variant(backbone)} backbone would stay random. "
             "An ImageNet checkpoint belongs in the backbone's init_cfg=dict(type='Pretrained', checkpoint=...).")
     text = '; '.join(f'{len(keys)} {problem}: {_abridged(keys)}' for problem, keys in problems.items() if keys)
     stem = {True: ' (deep stem)', False: ' (7x7 stem)', None: ''}[getattr(backbone, 'deep_stem', None)]
-    raise ValueError(f'The checkpoint does not fit {_variant(backbone)}{stem}, nothing was loaded. Keys {text}. '
+    raise CheckpointError(f'The checkpoint does not fit {_variant(backbone)}{stem}, nothing was loaded. Keys {text}. '
                      'What a file fits is said by: tools/model_converters/convert_checkpoint.py --inspect FILE')
 
 

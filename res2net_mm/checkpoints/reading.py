@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..utils.errors import CheckpointError, MissingCheckpointError
 from .archives import DamagedError, MapLocation, read_archive, read_pickles
 from .constructors import ForeignError, UnfitError
 from .contents import check_contents, list_tensors
@@ -59,7 +60,7 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     except Exception as error:  # what a damaged file leads to is of every kind
         raise _explained(path, error) from error
     if not isinstance(checkpoint, dict) or not list_tensors(checkpoint):
-        raise ValueError(f"checkpoint '{path}' holds no weights: {_summary(checkpoint)}")
+        raise CheckpointError(f"checkpoint '{path}' holds no weights: {_summary(checkpoint)}")
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
@@ -84,13 +85,13 @@ def check_format(path: str | Path) -> None:
 
 def _read_start(path: Path) -> bytes:
     if path.is_dir():
-        raise ValueError(f"checkpoint '{path}' is a folder, not a file")
+        raise CheckpointError(f"checkpoint '{path}' is a folder, not a file")
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint '{path}' does not exist")
+        raise MissingCheckpointError(f"checkpoint '{path}' does not exist")
     with open(path, 'rb') as file:
         start = file.read(512)
     if not start:
-        raise ValueError(f"checkpoint '{path}' is empty (0 bytes)")
+        raise CheckpointError(f"checkpoint '{path}' is empty (0 bytes)")
     return start
 
 
@@ -129,15 +130,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise DamagedError(f'safetensors: {error}') from error
 
 
-def _explained(path: Path, error: Exception) -> ValueError:
+def _explained(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, UnfitError):
-        return ValueError(f"checkpoint '{path}' {error}")
+        return CheckpointError(f"checkpoint '{path}' {error}")
     if isinstance(error, ForeignError):
-        return ValueError(f"'{path}' is not a checkpoint: it is {error}")
+        return CheckpointError(f"'{path}' is not a checkpoint: it is {error}")
     text = str(error).splitlines()[0][:200] if str(error) else ''
     how = text if isinstance(error, DamagedError) else f'{type(error).__name__} {text}'
-    return ValueError(f"checkpoint '{path}' is truncated or damaged ({path.stat().st_size} bytes; {how}); fetch it "
-                      'again')
+    return CheckpointError(f"checkpoint '{path}' is truncated or damaged ({path.stat().st_size} bytes; {how}); fetch "
+                           'it again')
 
 
 def _kind(start: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping
 from mmengine.fileio import get_file_backend
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from ..utils.errors import CheckpointError
 from .archives import MapLocation
 from .hub import fetch_in_turn, fetch_url
 from .reading import read_checkpoint
@@ -99,14 +100,14 @@ def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
     Raises:
         ValueError: Always.
     """
-    raise ValueError(f"checkpoint '{filename}': pavi:// is not supported; download the file, and give its path")
+    raise CheckpointError(f"checkpoint '{filename}': pavi:// is not supported; download the file, and give its path")
 
 
 def _look_up(filename: str, addresses: Mapping[str, str]) -> str:
     scheme, name = filename.split('://', 1)
     if name not in addresses:
         close = ' or '.join(f'{scheme}://{other}' for other in get_close_matches(name, addresses))
-        raise ValueError(f"checkpoint '{filename}': no weights of that name"
+        raise CheckpointError(f"checkpoint '{filename}': no weights of that name"
                          + (f'; did you mean {close}?' if close else ''))
     return addresses[name]
 

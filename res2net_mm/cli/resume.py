@@ -7,7 +7,6 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS
 
 from ..utils.config_types import ancestors, config_class
-from ..utils.errors import UserError
 from .runner import add_hook
 
 OURS, MMENGINES = 'res2net_mm.CheckpointHook', 'mmengine.CheckpointHook'
@@ -32,17 +31,14 @@ def go_on(cfg: Config, checkpoint: str) -> list[str]:
     if '://' in checkpoint or (checkpoint == 'auto' and '://' in folder):
         cfg.resume, cfg.load_from = True, None if checkpoint == 'auto' else checkpoint
         return []
-    try:
-        found = find_resumption(cfg.work_dir, folder) if checkpoint == 'auto' else read_resumption(checkpoint)
-    except (OSError, ValueError) as error:
-        raise UserError(f'--resume: {error}') from error
+    found = find_resumption(cfg.work_dir, folder) if checkpoint == 'auto' else read_resumption(checkpoint)
     if found is None:
         cfg.resume = False
         return [f"'{cfg.work_dir}' has no checkpoint yet: the run begins"]
     cfg.resume, cfg.load_from = True, str(found.path)
-    randomness = cfg.setdefault('randomness', {})
+    randomness = cfg.get('randomness') or {}
     if randomness.get('seed') is None:
-        randomness['seed'] = found.meta.get('seed')
+        cfg.randomness = dict(randomness, seed=found.meta.get('seed'))
     return found.warnings
 
 
@@ -77,9 +73,9 @@ def guard_run(cfg: Config, new_schedule: bool = False) -> list[str]:
     """
     warnings = []
     scope = cfg.get('default_scope')
-    default_hooks = cfg.setdefault('default_hooks', {})
-    default_hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default
-    hooks = [default_hooks['checkpoint'], *(cfg.get('custom_hooks') or [])]
+    # mmengine's default, which a config need not name
+    cfg.default_hooks = {'checkpoint': dict(type='CheckpointHook', interval=1), **(cfg.get('default_hooks') or {})}
+    hooks = [cfg.default_hooks.checkpoint, *(cfg.get('custom_hooks') or [])]
     kinds = [config_class(hook, HOOKS, scope) for hook in hooks]
     for hook, kind in zip(hooks, kinds):
         bases = ancestors(kind)

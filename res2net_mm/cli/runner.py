@@ -1,7 +1,7 @@
 """What training and testing share: mmengine's Runner, and a look at checkpoints."""
 from __future__ import annotations
 
-import os
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
@@ -21,9 +21,6 @@ def build_runner(cfg: Config) -> Runner:
     """
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
-
-    from ..checkpoints.files import install_reader
-    install_reader()  # for load_from, --resume and whatever else the toolbox loads
     if cfg.launcher != 'none':
         join_processes(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -50,6 +47,12 @@ def add_hook(cfg: Config, name: str) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=name)]
 
 
+def read_safely(args: Namespace) -> None:
+    """Have every checkpoint that this process loads, by whatever toolbox, read by our reader; imports torch."""
+    from ..checkpoints.files import install_reader
+    install_reader(trust=args.trust_checkpoint)
+
+
 def check_checkpoint(path: str | None) -> None:
     """Read a checkpoint before anything is built, and drop it again.
 
@@ -59,12 +62,6 @@ def check_checkpoint(path: str | None) -> None:
     Raises:
         UserError: If the file does not exist or cannot be read.
     """
-    if not path or '://' in path:
-        return
-    if not os.path.isfile(path):
-        raise UserError(f"checkpoint '{path}' does not exist")
-    from ..checkpoints.files import load_from_local
-    try:
+    if path and '://' not in path:
+        from ..checkpoints.files import load_from_local
         load_from_local(path, map_location='cpu')
-    except Exception as error:  # PyTorch's own reader fails in many ways on a file that is not whole
-        raise UserError(f"checkpoint '{path}' cannot be read: {str(error).splitlines()[0]}") from error

@@ -16,7 +16,7 @@ from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
-from .runner import build_runner, check_checkpoint, require_parts
+from .runner import build_runner, check_checkpoint, read_safely, require_parts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +47,7 @@ def test(args: Namespace) -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {args.out}: must end with .pkl or .pickle')
     choose_device(args.device)
+    read_safely(args)
     cfg = read_config(args, args.setting)
 
     table = paper_table(cfg)

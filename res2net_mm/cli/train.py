@@ -17,7 +17,7 @@ from .command import run_command
 from .device import choose_device
 from .launch import restarted
 from .resume import go_on, guard_run, has_saved
-from .runner import add_hook, build_runner, check_checkpoint, require_parts
+from .runner import add_hook, build_runner, check_checkpoint, read_safely, require_parts
 
 DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
 
@@ -55,6 +55,7 @@ def train(args: Namespace) -> None:
         UserError: If an argument, the config, the data or a checkpoint cannot be used.
     """
     choose_device(args.device)
+    read_safely(args)
     cfg = read_config(args)
     require_parts(cfg, args.config, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -108,10 +109,9 @@ def make_deterministic(cfg: Config) -> None:
         cfg (mmengine.Config): The config, changed in place.
     """
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # without it cuBLAS is not deterministic
-    randomness = cfg.setdefault('randomness', {})
-    randomness['deterministic'] = True
-    if randomness.get('seed') is None:
-        randomness['seed'] = 0
+    randomness = cfg.get('randomness') or {}
+    seed = randomness.get('seed')
+    cfg.randomness = dict(randomness, deterministic=True, seed=0 if seed is None else seed)
 
 
 def use_mixed_precision(cfg: Config, dtype: str) -> None:

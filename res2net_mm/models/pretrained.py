@@ -15,6 +15,7 @@ from ..checkpoints.archives import MapLocation
 from ..checkpoints.files import load_checkpoint, load_from_local
 from ..checkpoints.hub import Weights, fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.loading import adapt_state_dict
+from ..utils.errors import CheckpointError
 from .names import ARCHITECTURES, Architecture, normalise_name, resolve
 
 SCHEME = 'res2net_mm://'
@@ -154,10 +155,11 @@ def find_weights(name: str) -> Weights:
         return row.weights[0]
     unpublished = row.unpublished if row else CIFAR_MODELS if normalise_name(name).startswith(CIFAR_NAMES) else ''
     if unpublished:
-        raise ValueError(f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put '
-                         f'its checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
+        raise CheckpointError(
+            f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put its '
+            f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
     names = ', '.join(weights_name for weights_name, _, _ in public_weights())
-    raise ValueError(f'{SCHEME}{name}: no public weights of that name; there are {names}')
+    raise CheckpointError(f'{SCHEME}{name}: no public weights of that name; there are {names}')
 
 
 def public_weights() -> list[tuple[str, Architecture, Weights]]:

@@ -83,7 +83,7 @@ def test_newest_is_truncated(trained, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('variable', ['TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'])
 def test_started_again(variable, trained, tmp_path, monkeypatch):
-    """Without --resume, or with another checkpoint: from what it has saved, and from the beginning if that is nothing."""
+    """Without --resume, it goes on from what it has saved."""
     monkeypatch.setenv(variable, '1')
     work_dir = shutil.copytree(trained, tmp_path / 'copy')
     (work_dir / 'iter_4.pth').unlink()

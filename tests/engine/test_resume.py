@@ -1,4 +1,4 @@
-"""A resumed run is the run that was cut off: random numbers, batches, validation, and what the config has that is new."""
+"""A resumed run is the run that was cut off: random numbers, batches, validation, and a schedule that is another."""
 import os
 import pickle
 import random
@@ -8,14 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from engine.toy_runs import Killed, KillAt, Noisy, assert_equal_runs, read, toy_runner, train
+from engine.toy_runs import KillAt, Killed, Noisy, assert_equal_runs, read, toy_runner, train
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from res2net_mm.engine.hooks import ResumeSchedule
 from res2net_mm.engine.numbered_batches import NumberedBatches, number_batches
 from res2net_mm.engine.random_state import random_state, set_random_state
-
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +89,8 @@ def test_another_number_of_processes(tmp_path, capsys):
     checkpoint['meta']['random_states'] *= 2
     torch.save(checkpoint, tmp_path / 'two.pth')
     toy_runner(tmp_path / 'b', resume=tmp_path / 'two.pth').train()
-    assert 'random numbers of 2 processes, and there are 1: the resumed run is not bit for bit' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'random numbers of 2 processes, and there are 1: the resumed run is not bit for bit' in said
 
 
 def test_checkpoint_of_mmengine(tmp_path, capsys):

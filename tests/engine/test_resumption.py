@@ -1,4 +1,4 @@
-"""Which checkpoint --resume takes: the newest whole one of its own work directory, with a word on what it passed over."""
+"""Which checkpoint --resume takes: the newest whole one of its own work directory, and what it says of the others."""
 import os
 import shutil
 

@@ -1,4 +1,4 @@
-"""Runs of a model with one layer through mmengine's Runner, in a fraction of a second: what the tests of saving share."""
+"""Runs of a model with one layer through mmengine's Runner, in a fraction of a second, for the tests of saving."""
 import math
 import random
 
