@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import shutil
 import sys
@@ -16,6 +15,7 @@ from urllib.request import Request, urlopen
 import torch.hub
 from mmengine.logging import print_log
 
+from ..utils.whole_file import whole_file
 from .reading import check_format
 
 SILENCE = 30.0  # seconds in which a host must answer, and send at least a byte
@@ -46,20 +46,14 @@ def download(url: str, path: Path, size: int | None = None, digest: str | None =
         OSError: If ``path`` cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.{threading.get_ident()}.unfinished')
     print_log(f'Downloading {url} to {path}', logger='current')
-    try:
-        with open(unfinished, 'wb') as file:
-            for chunk in _receive(url, path.parent, size):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        problem = find_problem(unfinished, size, digest)
+    with whole_file(path) as file:
+        for chunk in _receive(url, path.parent, size):
+            file.write(chunk)
+        file.flush()
+        problem = find_problem(Path(file.name), size, digest)
         if problem:
             raise DownloadError(f'it sent {problem}')
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def find_problem(path: Path, size: int | None = None, digest: str | None = None) -> str:

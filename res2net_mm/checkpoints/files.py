@@ -1,7 +1,6 @@
 """Checkpoint files: read without running anything that is in them, and written whole or not at all."""
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Callable
@@ -9,6 +8,7 @@ from typing import Any, Callable
 import torch
 from mmengine.runner import CheckpointLoader
 
+from ..utils.whole_file import whole_file
 from .archives import MapLocation
 from .reading import read_checkpoint, set_trust
 from .sources import LOADERS, read_without_configs
@@ -27,7 +27,7 @@ def has_training_state(checkpoint: dict) -> bool:
 
 
 def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) -> None:
-    """Write a checkpoint so that ``path`` is never half a file: beside it first, then renamed.
+    """Write a checkpoint so that ``path`` is never half a file.
 
     Args:
         checkpoint (dict): Weights by name; for PyTorch's format also a dict around them.
@@ -38,6 +38,7 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
         ValueError: If the suffix is another one.
         FileNotFoundError: If the folder does not exist.
         FileExistsError: If the file exists and ``force`` is not given.
+        NoSpaceError: If the disk is full.
     """
     path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
@@ -46,21 +47,14 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
         raise FileNotFoundError(f"folder '{path.parent}' does not exist")
     if path.exists() and not force:
         raise FileExistsError(f"'{path}' exists already")
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
-    try:
-        with open(unfinished, 'wb') as file:
-            if path.suffix == '.safetensors':
-                from safetensors.torch import save
-                # It takes neither views nor weights that share memory.
-                weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
-                file.write(save(weights, metadata={'format': 'pt'}))
-            else:
-                torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        if path.suffix == '.safetensors':
+            from safetensors.torch import save
+            # It takes neither views nor weights that share memory.
+            weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
+            file.write(save(weights, metadata={'format': 'pt'}))
+        else:
+            torch.save(checkpoint, file)
 
 
 def load_from_local(filename: str | Path, map_location: MapLocation = None) -> dict:

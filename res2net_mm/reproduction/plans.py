@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from mmengine.config import Config
 from ..utils.config import find_config, load_config, tool_path
 from ..utils.config_edits import move_data_root
 from ..utils.errors import UserError
+from ..utils.whole_file import whole_file
 from .identity import experiment_identity, identity_hash, run_identity, total_batch_size
 from .results import TrainingAttempt, kind_of_run, parse_record
 from .schedules import SCHEDULES, config_difference, random_weights
@@ -132,9 +132,8 @@ class Run:
 
     def write_attempts(self, attempts: Sequence[TrainingAttempt]) -> None:
         """Keep every start of the training; the file is never half written."""
-        unfinished = self.attempts_file.with_suffix('.unfinished')
-        unfinished.write_text(json.dumps([asdict(attempt) for attempt in attempts], indent=1))
-        os.replace(unfinished, self.attempts_file)
+        with whole_file(self.attempts_file) as file:
+            file.write(json.dumps([asdict(attempt) for attempt in attempts], indent=1).encode())
 
 
 def read_attempts(path: Path) -> list[TrainingAttempt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator
@@ -23,8 +24,8 @@ class NoSpaceError(OSError):
 def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
     """Open a file to write, which takes its name when it is complete and on the disk.
 
-    It is written beside it, as ``.NAME.PROCESS.unfinished``; a killed process leaves that and nothing else. Whoever
-    reads ``path`` at any time has all of the old content or all of the new.
+    It is written beside it, as ``.NAME.PROCESS.THREAD.unfinished``; a killed process leaves that and nothing else.
+    Whoever reads ``path`` at any time has all of the old content or all of the new. After an error it has the old.
 
     Args:
         path (str | Path): The file; its folder must be there.
@@ -35,7 +36,7 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
         OSError: If it cannot be written.
     """
     path = Path(path)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.{threading.get_ident()}{UNFINISHED}')
     try:
         with open(unfinished, 'wb') as file:
             yield file

@@ -202,7 +202,7 @@ def test_bad_files(kind, files, tmp_path, capsys):
             load(path)
     with pytest.raises(SystemExit, match=BAD[kind]):
         convert_checkpoint.main(['--inspect', str(path)])
-    with pytest.raises(UserError, match=f'cannot be read.*{BAD[kind]}'):
+    with pytest.raises(UserError, match=BAD[kind]):
         check_checkpoint(str(path))
     assert not victim.exists()
 

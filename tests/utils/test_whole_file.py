@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_no_space(tmp_path):
     """A full disk as Linux has one."""
     if not os.path.exists('/dev/full'):
         pytest.skip('there is no /dev/full')
-    unfinished = tmp_path / f'.a.txt.{os.getpid()}.unfinished'
+    unfinished = tmp_path / f'.a.txt.{os.getpid()}.{threading.get_ident()}.unfinished'
     unfinished.symlink_to('/dev/full')
     said = r"^'.*a\.txt' was not written: it takes 0\.0 MiB, and its disk has \d+\.\d MiB free; a quota allows less$"
     with pytest.raises(NoSpaceError, match=said), whole_file(tmp_path / 'a.txt', 9) as file:
