@@ -324,7 +324,8 @@ def run_in_processes(folder, config, processes, *arguments):
            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     command = [TOOLS / 'dist_train.sh', config, str(processes)] if processes > 1 else [
         sys.executable, TOOLS / 'train.py', config]
-    return subprocess.run([*command, '--device', 'cpu', *arguments], cwd=folder, env=env, capture_output=True, text=True)
+    return subprocess.run([*command, '--device', 'cpu', *arguments], cwd=folder, env=env, capture_output=True,
+                          text=True)
 
 
 # 4. Acceleration.

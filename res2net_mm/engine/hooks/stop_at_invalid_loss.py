@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ...models.layers.arguments import checked
 from ...registry import HOOKS
 from ..diagnosis import enumerate_some, image_names, learning_rates, why_not_finite
 from ..nonfinite import NonFiniteError, bare_model, last_finite_checkpoint, nonfinite_in_checkpoint, nonfinite_weights
@@ -43,6 +44,7 @@ class StopAtInvalidLoss(Hook):
 
     priority = 'LOW'  # before a save, and when the averaged weights of mmengine's EMAHook are in the checkpoint
 
+    @checked({})
     def __init__(self) -> None:
         self.seen: deque[SeenLosses] = deque()
         self.iteration = 0

@@ -17,7 +17,7 @@ from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import LayerConfig
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
     50: (3, 4, 6, 3),
@@ -25,7 +25,7 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage 
 }
 RULES = dict(
     depth=OneOf(*STAGE_BLOCKS),
-    scales=Integer(1),
+    scales=Integer(1, MOST_SCALES),
     alpha=Integer(1, where=lambda alpha, arguments: 64 % alpha == 0, what='a divisor of 64'),
     base_width=Integer(
         1, where=lambda width, arguments: width >= arguments['alpha'],

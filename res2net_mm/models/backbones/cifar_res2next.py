@@ -15,12 +15,12 @@ from ...registry import MODELS
 from ..layers.arguments import Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
-    depth=Integer(11, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
-    scales=Integer(1),
+    depth=Integer(11, 2000, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
+    scales=Integer(1, MOST_SCALES),
     base_width=Integer(1),
     groups=Integer(1),
     first_block=OneOf('grouped', 'stage'),

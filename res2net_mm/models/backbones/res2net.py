@@ -12,7 +12,7 @@ from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf,
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch, Plugins
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
     26: (2, 2, 2, 2),
@@ -36,7 +36,7 @@ def block_dilations(blocks: int, dilation: int, contract: bool) -> list[int]:
 RULES = dict(
     arch=ArchitectureName('res2net_mm.Res2Net'),
     depth=OrAsArch(OneOf(*STAGE_BLOCKS)),
-    scales=OrAsArch(Integer(1)),
+    scales=OrAsArch(Integer(1, MOST_SCALES)),
     base_channels=Integer(1),
     base_width=OrAsArch(Integer(
         1, where=lambda width, arguments: width * arguments['base_channels'] >= 64,
