@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CLASSIFIER, run_in_processes
+from helpers import CLASSIFIER, build, run_in_processes
 from mmengine.dist import all_reduce
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MessageHub
@@ -20,7 +20,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 
 from res2net_mm.engine.diagnosis import alone, image_names
-from res2net_mm.engine.hooks.stop_at_invalid_loss import SeenLosses, StopAtInvalidLoss
+from res2net_mm.engine.hooks.stop_at_invalid_loss import SeenLosses, StopAtInvalidLoss, unwatch
 from res2net_mm.engine.nonfinite import last_finite_checkpoint, nonfinite_weights
 from res2net_mm.utils.errors import UserError
 
@@ -349,6 +349,49 @@ def test_cost():
         return (time.thread_time() - start) / count
 
     assert min(seconds(200) for _ in range(5)) < 1e-4
+
+
+class Classifier(BaseModel):
+    """A backbone and a linear layer."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.backbone = build(config)
+        self.head = nn.Linear(self.backbone.out_channels[-1], 10)
+
+    def forward(self, inputs, labels, mode):
+        out = self.head(self.backbone(inputs)[-1].mean((2, 3)))
+        return dict(loss=nn.functional.cross_entropy(out, labels))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('config, images', [
+    (dict(type='res2net_mm.CifarRes2NeXt', depth=11, groups=1, base_width=8), (4, 3, 32, 32)),
+    (dict(type='res2net_mm.Res2Net'), (2, 3, 96, 96)),
+], ids=['small', 'middle'])
+def test_share_of_a_step(config, images):
+    """Whole training steps with the hook and without, in turns."""
+    torch.set_num_threads(1)
+    model, hook = Classifier(config).train(), StopAtInvalidLoss()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-4))
+    runner = SimpleNamespace(iter=0, optim_wrapper=wrapper, model=model)
+    batch = dict(inputs=torch.randn(images), labels=torch.zeros(images[0], dtype=torch.long))
+
+    def seconds(watched):
+        (hook.watch if watched else lambda runner, wrapper: unwatch(wrapper))(runner, wrapper)
+        start = time.perf_counter()
+        if watched:
+            hook.before_train_iter(runner, 0, batch)
+        outputs = model.train_step(batch, wrapper)
+        if watched:
+            hook.after_train_iter(runner, 0, batch, outputs)
+        return time.perf_counter() - start
+
+    seconds(True)
+    steps = [(seconds(False), seconds(True)) for _ in range(15)]
+    ratio = float(np.median([watched / plain for plain, watched in steps]))
+    print(f'a step of {np.median(steps) * 1e3:.1f} ms: with the hook / without = {ratio:.4f}')
+    assert ratio < 1.01
 
 
 SPOIL = """

@@ -105,7 +105,7 @@ def expect_shape(out, *shape):
     assert tuple(out.shape) == shape, f'{tuple(out.shape)} instead of {shape}'
 
 
-def use_backbone(model):
+def use_backbone(model, **_):
     height, width = 64, 40
     channels = next(module for module in model.modules() if hasattr(module, 'in_channels')).in_channels
     outs = model(torch.empty(2, channels, height, width))
@@ -115,41 +115,40 @@ def use_backbone(model):
         expect_shape(out, 2, channels, math.ceil(height / stride), math.ceil(width / stride))
 
 
-def use_shared_head(model):
-    stride = next(block for block in model.layer4).stride
+def use_shared_head(model, stride=2, **_):
     expect_shape(model(torch.empty(2, 1024, 14, 7)), 2, 2048, math.ceil(14 / stride), math.ceil(7 / stride))
 
 
-def use_dss_head(model):
+def use_dss_head(model, **_):
     convs = [side.conv1.in_channels for side in model.sides]
     features = [torch.empty(2, channels, 2**(len(convs) - i), 2**(len(convs) - i)) for i, channels in enumerate(convs)]
     expect_shape(model(features, (32, 24)), 2, 1, 32, 24)
 
 
-def use_boxes(transform):
+def use_boxes(transform, **_):
     out = transform(dict(bbox_scale=np.ones((3, 2), np.float32)))
     expect_shape(out['bbox_scale'], 3, 2)
     expect_shape(out['bbox_rotation'], 3)
     assert np.isfinite(out['bbox_scale']).all() and np.isfinite(out['bbox_rotation']).all()
 
 
-def use_mask(transform):
+def use_mask(transform, **_):
     out = transform(dict(seg_map_path='mask.png', seg_fields=[]))
     expect_shape(out['gt_seg_map'], 8, 6)
 
 
-def use_loading(transform):
-    expect_shape(transform(dict(img_path='image.png'))['img'], 8, 6, *(() if transform.transform.color_type ==
-                                                                       'grayscale' else (3, )))
+def use_loading(loading, **_):
+    channels = () if loading.transform.color_type == 'grayscale' else (3, )
+    expect_shape(loading(dict(img_path='image.png'))['img'], 8, 6, *channels)
 
 
-def use_dataset(dataset):
+def use_dataset(dataset, **_):
     dataset.full_init()
     for i in range(len(dataset)):
         assert {'img_path', 'seg_map_path', 'set_name'} <= dataset.get_data_info(i).keys()
 
 
-def use_metric(metric):
+def use_metric(metric, **_):
     sample = dict(img_path='image.png', seg_map_path='mask.png', set_name='a',
                   seg_logits=dict(data=torch.rand(1, 8, 6)))
     metric.process(None, [sample])
@@ -172,7 +171,7 @@ def call(kind, arguments):
             if model:
                 built.eval()
             if not arguments.get('dcn'):  # whose operator exists on real devices only
-                USES.get(name, lambda built: None)(built)
+                USES.get(name, lambda built, **_: None)(built, **arguments)
         return 'built'
     except (ValueError, TypeError, UserError) as error:
         said = str(error)
@@ -215,7 +214,7 @@ def check_random_calls(seed, count):
 
 
 def test_random_arguments(surroundings):
-    check_random_calls(0, 16)
+    check_random_calls(0, 8)
 
 
 @pytest.mark.soak
@@ -229,8 +228,8 @@ def test_many_random_arguments(seed, surroundings):
 
 @pytest.mark.parametrize('name, arguments, message', [
     ('Res2Net', dict(base_channels=10**6), 'base_channels=1000000 must be smaller, for a model of at most 1073741824'),
-    ('Res2Net', dict(base_channels=10**10), 'base_channels=10000000000 must be smaller'),
-    ('Res2Net', dict(in_channels=2**64), f'in_channels={2**64} must be smaller'),
+    ('Res2Net', dict(base_channels=10**10), 'base_channels=10000000000 must be an integer from 1 to 2147483647'),
+    ('Res2Net', dict(in_channels=2**31 - 1), 'in_channels=2147483647 must be smaller'),
     ('Res2Net', dict(scales=10**6), 'scales=1000000 must be an integer from 1 to 256'),
     ('DLA', dict(base_width=10**7), 'base_width=10000000 must be smaller'),
     ('BLRes2Net', dict(base_width=10**7), 'base_width=10000000 must be smaller'),

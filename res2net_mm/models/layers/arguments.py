@@ -32,6 +32,7 @@ from torch.nn.parameter import is_lazy
 
 Arguments = Dict[str, Any]  # all arguments of a call by name
 Limit = Union[int, Callable[[Arguments], int]]
+MOST = 2**31 - 1  # of any integer, as in PyTorch's kernels
 MOST_WEIGHTS = 1 << 30  # 4 GiB in float32; the largest of the published models has 100 million
 Init = TypeVar('Init', bound=Callable[..., None])
 
@@ -66,12 +67,13 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
                 bound = signature.bind(self, *args, **kwargs)
             except TypeError as error:
                 raise TypeError(f'{model}: {error}') from None
+            given = dict(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
             try:
                 for name, rule in rules.items():
                     arguments[name] = rule.check(name, arguments[name], arguments)
-                with limited_size(arguments):
+                with limited_size(given):
                     init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
                 raise ValueError(f'{model}: {error}') from error
@@ -83,7 +85,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
 @contextmanager
 def limited_size(arguments: Arguments) -> Iterator[None]:
-    """Refuse a model of more than MOST_WEIGHTS before its memory is touched, naming the argument that is largest."""
+    """Refuse a model of more than MOST_WEIGHTS before its memory is touched, naming the largest of some arguments."""
     weights = 0
 
     def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
@@ -175,6 +177,8 @@ class Integer(Rule):
         if type(value) is str and value in self.words:
             return value
         low, high = resolve_limit(self.low, arguments), resolve_limit(self.high, arguments)
+        if high is None and type(value) is int and value > MOST:
+            high = MOST
         if type(value) is not int or value < low or (high is not None and value > high):
             allowed = f'an integer of at least {low}' if high is None else f'an integer from {low} to {high}'
             refuse(name, value, ' or '.join([allowed, *map(repr, self.words)]))
