@@ -35,7 +35,7 @@ def test_every_argument_has_a_rule(model):
     (dict(plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv1')]), 'plugins={.*must be what its layer'),
     (dict(out_indices=(1, 1)), r'out_indices=\(1, 1\) must be a sequence in which none occurs twice'),
     (dict(style=['pytorch']), r"style=\['pytorch'\] must be one of 'pytorch', 'caffe'"),
-    (dict(scales=np.int64(4)), r'scales=.*4.* must be an integer of at least 1'),
+    (dict(scales=np.int64(4)), r'scales=.*4.* must be an integer from 1 to 256'),
     (dict(init_cfg='res2net50.pth'), "init_cfg='res2net50.pth' must be a dict with the 'type' of an initialiser"),
     (dict(init_cfg=dict(type='Pretrained')), "init_cfg=.* must be a dict with a 'checkpoint'"),
     (dict(arch='se_res2net50_26w4s', depth=26, base_channels=3), 'se_reduction=16 must be an integer from 0 to 12'),

@@ -92,7 +92,7 @@ class BLRes2Net(Backbone):
 
     Args:
         depth (int): 50 or 101. Defaults to 50.
-        scales (int): Splits of a block, s; 1 gives bLResNet. Defaults to 4.
+        scales (int): Splits of a block, s, at most 256; 1 gives bLResNet. Defaults to 4.
         base_width (int): Channels of one split of a block of 64 planes, w. A block of p planes has ⌊p·w/64⌋; the planes
             are a quarter of its output channels. Defaults to 26.
         alpha (int): The little branches have 1/α of the channels; a divisor of 64. Defaults to 2.

@@ -54,7 +54,7 @@ class DLA(Backbone):
 
     Args:
         arch (str): Sets the three following arguments, see above. Defaults to 'dla60_res2net'.
-        scales (int | None): Splits of a block, s; 1 gives DLA. Defaults to None, the architecture's.
+        scales (int | None): Splits of a block, s, at most 256; 1 gives DLA. Defaults to None, the architecture's.
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage
             of p planes, 64 to 512, has ⌊p·w/64⌋·groups, as in :class:`Res2Net`. Defaults to None, the architecture's.
         groups (int | None): Groups of the blocks' 3×3 convolutions (cardinality). Defaults to None, the architecture's.
