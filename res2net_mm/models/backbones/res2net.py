@@ -77,7 +77,7 @@ class Res2Net(Backbone):
         arch (str): A name or an alias in ``models/names.py``; case, hyphens and underscores do not matter. Defaults to
             'res2net50_26w4s'.
         depth (int | None): 26, 50, 101, 152 or 200 layers. Defaults to None, as ``arch``.
-        scales (int | None): Splits of a block, s, at most 256; 1 gives ResNet or ResNeXt. Defaults to None, as ``arch``.
+        scales (int | None): Splits of a block, s, at most 256; 1: ResNet or ResNeXt. Defaults to None, as ``arch``.
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage of
             p planes has ⌊p·w/64⌋·groups, so that a change of ``base_channels`` scales the whole net. Defaults to None,
             as ``arch``.
