@@ -7,6 +7,7 @@ from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 
 from ..models.layers.arguments import (
+    MOST,
     Anything,
     Flag,
     Integer,
@@ -23,12 +24,14 @@ from . import saliency_folders
 
 
 class Indices(Rule):
-    """An integer, or a sequence of them, of either sign."""
+    """A number of images, negative for the last ones, or a sequence of positions."""
 
     def check(self, name: str, value: Any, arguments: dict[str, Any]) -> Any:
         """Return the value."""
-        rule = Integers(Integer(-2**62)) if isinstance(value, (tuple, list)) else Integer(-2**62, 2**62)
-        return rule.check(name, value, arguments)
+        if isinstance(value, (tuple, list)):
+            return Integers(Integer(-MOST)).check(name, value, arguments)
+        number = Integer(-MOST, MOST, where=lambda number, _: number != 0, what='a number of images other than 0')
+        return number.check(name, value, arguments)
 
 
 RULES = dict(
