@@ -313,14 +313,19 @@ def free_port():
 
 def train_in_processes(folder, config, processes, *arguments):
     """Train in processes of their own, on the CPU."""
+    result = run_in_processes(folder, config, processes, *arguments)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def run_in_processes(folder, config, processes, *arguments):
+    """The same, however the command ends."""
     env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{TOOLS.parent}:{folder}',
            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     command = [TOOLS / 'dist_train.sh', config, str(processes)] if processes > 1 else [
         sys.executable, TOOLS / 'train.py', config]
-    result = subprocess.run([*command, '--device', 'cpu', *arguments], cwd=folder, env=env, capture_output=True,
-                            text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout + result.stderr
+    return subprocess.run([*command, '--device', 'cpu', *arguments], cwd=folder, env=env, capture_output=True,
+                          text=True)
 
 
 # 4. Acceleration.

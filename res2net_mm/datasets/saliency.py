@@ -3,10 +3,46 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 
+from ..models.layers.arguments import (
+    MOST,
+    Anything,
+    Flag,
+    Integer,
+    Integers,
+    OrNone,
+    Rule,
+    SequenceOf,
+    Text,
+    checked,
+    naming_argument,
+)
 from ..registry import DATASETS
 from . import saliency_folders
+
+
+class Indices(Rule):
+    """A number of images, negative for the last ones, or a sequence of positions."""
+
+    def check(self, name: str, value: Any, arguments: dict[str, Any]) -> Any:
+        """Return the value."""
+        if isinstance(value, (tuple, list)):
+            return Integers(Integer(-MOST)).check(name, value, arguments)
+        number = Integer(-MOST, MOST, where=lambda number, _: number != 0, what='a number of images other than 0')
+        return number.check(name, value, arguments)
+
+
+RULES = dict(
+    sets=SequenceOf(Text(), "names, such as ('ECSSD', )", at_least=1),
+    data_root=Text(file=True),
+    pipeline=SequenceOf(Anything(), 'transforms'),
+    indices=OrNone(Indices()),
+    test_mode=Flag(),
+    lazy_init=Flag(),
+    max_refetch=Integer(0),
+)
 
 
 @DATASETS.register_module()
@@ -29,11 +65,13 @@ class SaliencyDataset(BaseSegDataset):
         max_refetch (int): How often another image is taken. Defaults to 1000.
 
     Raises:
+        ValueError: If an argument is not allowed, or a transform cannot be built.
         BadDataError: If there is no such set, or its folder holds no images in a known way.
     """
 
     METAINFO = dict(classes=('background', 'salient'), palette=[[0, 0, 0], [255, 255, 255]])
 
+    @checked(RULES)
     def __init__(self,
                  sets: Sequence[str],
                  data_root: str = '',
@@ -42,19 +80,23 @@ class SaliencyDataset(BaseSegDataset):
                  test_mode: bool = False,
                  lazy_init: bool = False,
                  max_refetch: int = 1000) -> None:
-        if isinstance(sets, str) or not sets:
-            raise ValueError(f"SaliencyDataset: sets={sets!r} must be a sequence of names, such as ('ECSSD', )")
         self.sets = sets
-        super().__init__(data_root=data_root, pipeline=list(pipeline), indices=indices, test_mode=test_mode,
+        with naming_argument('pipeline', pipeline, 'transforms or their configs'):
+            transforms = Compose(pipeline).transforms
+        super().__init__(data_root=str(data_root), pipeline=transforms, indices=indices, test_mode=test_mode,
                          lazy_init=lazy_init, max_refetch=max_refetch)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Find the images of all sets."""
-        return [
+        images: list[dict[str, Any]] = [
             dict(img_path=str(image), seg_map_path=str(mask), set_name=saliency_folders.set_name(name), label_map=None,
                  reduce_zero_label=False, seg_fields=[])
             for name in self.sets for image, mask in saliency_folders.find_pairs(self.data_root, name)
         ]
+        positions = self._indices if isinstance(self._indices, (tuple, list)) else ()
+        if any(not -len(images) <= i < len(images) for i in positions):
+            raise ValueError(f'SaliencyDataset: indices={self._indices!r} must be positions among {len(images)} images')
+        return images
 
     @staticmethod
     def mask_defect(mask: str, image: str) -> str | None:

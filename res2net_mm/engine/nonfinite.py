@@ -1,12 +1,22 @@
-"""Weights that are infinite or not a number."""
+"""Weights that are infinite or not a number, in models and in checkpoints."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..checkpoints.files import load_from_local
+from ..utils.errors import UserError
+
+
+class NonFiniteError(UserError, FloatingPointError):
+    """A loss or a weight is infinite or not a number; the message is for the user."""
 
 
 def nonfinite_weights(weights: nn.Module | Mapping[str, Any], leave_out: Collection[str] = ()) -> list[str]:
@@ -27,7 +37,7 @@ def nonfinite_weights(weights: nn.Module | Mapping[str, Any], leave_out: Collect
         meta device, have none.
     """
     if isinstance(weights, nn.Module):
-        model = weights.module if is_model_wrapper(weights) else weights
+        model = bare_model(weights)
         named: Iterator[tuple[str, Tensor]] = iter([*model.named_parameters(), *model.named_buffers()])
     else:
         named = named_tensors(weights)
@@ -43,6 +53,11 @@ def nonfinite_weights(weights: nn.Module | Mapping[str, Any], leave_out: Collect
         return [name for name in tensors if name in suspects and not is_finite(tensors[name])]
 
 
+def bare_model(model: nn.Module) -> nn.Module:
+    """A model without its wrapper, such as DDP."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def named_tensors(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
     """The tensors in dicts, lists and tuples, under the keys and indices that lead to them, joined by dots."""
     if isinstance(value, Tensor):
@@ -54,7 +69,8 @@ def named_tensors(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
 
 def has_fractions(tensor: Tensor) -> bool:
     """Whether a tensor can have a value that is not finite: none of integers can, nor one without memory."""
-    return (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta and tensor.numel() > 0
+    return ((tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_meta and not is_lazy(tensor)
+            and tensor.numel() > 0)
 
 
 def total(tensor: Tensor) -> Tensor:
@@ -72,3 +88,36 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether every value of a tensor is finite."""
     dense = tensor if tensor.layout is torch.strided else tensor.to_dense()
     return bool(torch.isfinite(dense.float() if dense.element_size() == 1 else dense).all())
+
+
+def last_finite_checkpoint(files: Iterable[str | Path], leave_out: Collection[str] = ()) -> str | None:
+    """The newest of some checkpoints that can be read and whose weights are finite, also the averaged ones.
+
+    Args:
+        files (Iterable[str | Path]): Files; those that do not exist are passed over.
+        leave_out (Collection[str]): As for ``nonfinite_weights``. Defaults to ().
+
+    Returns:
+        str | None: The file, or None if there is none.
+    """
+    existing = {os.path.realpath(file): str(file) for file in files if os.path.isfile(file)}
+    for file in sorted(existing, key=os.path.getmtime, reverse=True):
+        try:
+            checkpoint = load_from_local(file, map_location='cpu')
+        except (OSError, ValueError):  # what this reader says of every file that is not whole
+            continue
+        if not nonfinite_in_checkpoint(checkpoint, leave_out):
+            return existing[file]
+    return None
+
+
+def nonfinite_in_checkpoint(checkpoint: Mapping[str, Any], leave_out: Collection[str] = ()) -> list[str]:
+    """The names of the weights in a training checkpoint that are not finite; mmengine's EMAHook keeps them twice.
+
+    Args:
+        checkpoint (Mapping): What mmengine saves.
+        leave_out (Collection[str]): As for ``nonfinite_weights``. Defaults to ().
+    """
+    averaged = {f'module.{name}' for name in leave_out}  # as an averaged model calls them
+    return [name for key in ('state_dict', 'ema_state_dict')
+            for name in nonfinite_weights(checkpoint.get(key) or {}, averaged.union(leave_out))]

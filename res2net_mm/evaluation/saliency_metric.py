@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from ..models.layers.arguments import OneOf, OrNone, Text, checked, refuse
 from ..registry import METRICS
 from ..utils.images import image_shape
 from ..utils.masks import read_mask, size_defect
+
+RULES = dict(save_dir=OrNone(Text(file=True)), collect_device=OneOf('cpu', 'gpu'), collect_dir=OrNone(Text(file=True)))
 
 
 @METRICS.register_module()
@@ -37,12 +40,15 @@ class SaliencyMetric(BaseMetric):
         collect_dir (str | None): As in mmengine's BaseMetric. Defaults to None.
 
     Raises:
-        ValueError: If a mask is bad, or a map has another size than its mask.
+        ValueError: If an argument is not allowed, a mask is bad, or a map has another size than its mask.
         ModuleNotFoundError: If pysodmetrics is not installed.
     """
 
+    @checked(RULES)
     def __init__(self, save_dir: str | None = None, collect_device: str = 'cpu',
                  collect_dir: str | None = None) -> None:
+        if collect_dir is not None and collect_device != 'cpu':
+            refuse('collect_dir', collect_dir, "None unless collect_device='cpu'")
         super().__init__(collect_device, collect_dir=collect_dir)
         try:
             import py_sod_metrics  # noqa: F401

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from ...models.layers.arguments import Number, checked
 from ...registry import TRANSFORMS
+
+RULES = dict(scale_std=Number(0, 1, below=True), rotate_std=Number(0, 360), rotate_prob=Number(0, 1))
 
 
 @TRANSFORMS.register_module()
@@ -23,21 +26,16 @@ class ClippedBBoxTransform(BaseTransform):
 
     Args:
         scale_std (float): Standard deviation of the scale, in [0, 1). Defaults to 0.3.
-        rotate_std (float): Standard deviation of the rotation in degrees. Defaults to 40.
+        rotate_std (float): Standard deviation of the rotation in degrees, in [0, 360]. Defaults to 40.
         rotate_prob (float): Probability of a rotation. Defaults to 0.6.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
+    @checked(RULES)
     def __init__(self, scale_std: float = 0.3, rotate_std: float = 40., rotate_prob: float = 0.6) -> None:
         super().__init__()
-        if not 0 <= scale_std < 1:
-            raise ValueError(f'ClippedBBoxTransform: scale_std={scale_std}: must be in [0, 1)')
-        if rotate_std < 0:
-            raise ValueError(f'ClippedBBoxTransform: rotate_std={rotate_std}: must not be negative')
-        if not 0 <= rotate_prob <= 1:
-            raise ValueError(f'ClippedBBoxTransform: rotate_prob={rotate_prob}: must be in [0, 1]')
         self.scale_std = scale_std
         self.rotate_std = rotate_std
         self.rotate_prob = rotate_prob

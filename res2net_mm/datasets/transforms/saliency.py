@@ -5,6 +5,7 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 
+from ...models.layers.arguments import checked
 from ...registry import TRANSFORMS
 from ...utils.masks import read_mask
 
@@ -15,6 +16,10 @@ class LoadSaliencyAnnotations(BaseTransform):
 
     mmseg's ``LoadAnnotations`` would keep the 255 of the salient pixels, which it ignores.
     """
+
+    @checked({})
+    def __init__(self) -> None:
+        super().__init__()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load the mask of a sample."""

@@ -7,10 +7,18 @@ from typing import Any
 import torch
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
+from ...models.layers.arguments import Flag, Integer, OrNone, Settings, checked, naming_argument
 from ...registry import TRANSFORMS
 from ...utils.images import file_defect
 from ..checks.errors import BadDataError, warn
 from ..checks.files import MaskLabels, label_defect
+
+RULES = dict(
+    transform=Settings(),
+    strict=Flag(),
+    num_classes=OrNone(Integer(1)),
+    ignore_index=Integer(-2**31, 2**31 - 1),
+)
 
 
 @TRANSFORMS.register_module()
@@ -27,13 +35,16 @@ class SkipBadSample:
         ignore_index (int): The label that is allowed besides. Defaults to 255.
 
     Raises:
+        ValueError: If an argument is not allowed, or the transform cannot be built.
         BadDataError: If the data as a whole is bad: at least 10 files and more than 5 % of the samples drawn, or 100
             samples in a row; with ``strict``, at the first.
     """
 
+    @checked(RULES)
     def __init__(self, transform: dict, strict: bool = False, num_classes: int | None = None,
                  ignore_index: int = 255) -> None:
-        self.transform = MMENGINE_TRANSFORMS.build(transform)
+        with naming_argument('transform', transform, 'the config of a transform'):
+            self.transform = MMENGINE_TRANSFORMS.build(transform)
         self.strict = strict
         self.labels = MaskLabels(num_classes, ignore_index)
         self.in_a_row = 0

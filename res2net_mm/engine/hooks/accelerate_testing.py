@@ -4,7 +4,8 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...acceleration.backends import accelerate
+from ...acceleration.backends import BACKENDS, accelerate
+from ...models.layers.arguments import OneOf, checked
 from ...registry import HOOKS
 from ...utils.errors import UserError
 
@@ -20,11 +21,13 @@ class AccelerateTesting(Hook):
         backend (str): As for ``res2net_mm.accelerate``. Defaults to 'pytorch'.
 
     Raises:
+        ValueError: If the backend is not known.
         UserError: If the backend is not installed, or cannot run the model.
     """
 
     priority = 'LOWEST'
 
+    @checked(dict(backend=OneOf(*BACKENDS)))
     def __init__(self, backend: str = 'pytorch') -> None:
         self.backend = backend
 

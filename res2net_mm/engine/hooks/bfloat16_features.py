@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ...models.layers.arguments import checked
 from ...models.parts import backbone_and_neck
 from ...registry import HOOKS
 from ...utils.errors import UserError
@@ -27,6 +28,10 @@ class BFloat16Features(Hook):
     Raises:
         UserError: If the model has no backbone, so that nothing would compute in bfloat16.
     """
+
+    @checked({})
+    def __init__(self) -> None:
+        super().__init__()
 
     def before_train(self, runner: Runner) -> None:
         """Have backbone and neck compute in bfloat16."""

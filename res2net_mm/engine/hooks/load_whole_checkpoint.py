@@ -4,6 +4,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...models.layers.arguments import Text, checked
 from ...registry import HOOKS
 from ...utils.errors import UserError
 
@@ -25,6 +26,7 @@ class LoadWholeCheckpoint(Hook):
 
     priority = 'HIGHEST'
 
+    @checked(dict(checkpoint=Text(file=True), config=Text(file=True)))
     def __init__(self, checkpoint: str, config: str) -> None:
         self.checkpoint = checkpoint
         self.config = config

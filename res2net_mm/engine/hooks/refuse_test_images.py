@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from ...datasets.checks.configs import dataset_configs, leaves
 from ...datasets.checks.errors import BadDataError, refuse_defects
 from ...datasets.saliency_folders import find_duplicates, find_pairs
+from ...models.layers.arguments import checked
 from ...registry import HOOKS
 from ...utils.config_types import ancestors, config_class
 
@@ -25,6 +26,10 @@ class RefuseTestImages(Hook):
     Raises:
         BadDataError: If images to train on are also in the test set; the message names some.
     """
+
+    @checked({})
+    def __init__(self) -> None:
+        super().__init__()
 
     def before_train(self, runner: Runner) -> None:
         """Compare the images to train on with every test set of the config."""

@@ -15,6 +15,7 @@ from ..layers.config_rules import InitConfig, LayerConfig
 from ..pretrained import PretrainedModule, as_list, is_pretrained
 from ..tracing import Scriptable
 
+MOST_SCALES = 256  # of a block; each is a layer that has to be built
 COMMON_RULES = dict(  # of the arguments that every trunk has
     in_channels=Integer(1),
     norm_cfg=LayerConfig(),

@@ -17,7 +17,7 @@ from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import LayerConfig
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage is its fusion
     50: (3, 4, 6, 3),
@@ -25,7 +25,7 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; the last of a Big-Little stage 
 }
 RULES = dict(
     depth=OneOf(*STAGE_BLOCKS),
-    scales=Integer(1),
+    scales=Integer(1, MOST_SCALES),
     alpha=Integer(1, where=lambda alpha, arguments: 64 % alpha == 0, what='a divisor of 64'),
     base_width=Integer(
         1, where=lambda width, arguments: width >= arguments['alpha'],
@@ -92,7 +92,7 @@ class BLRes2Net(Backbone):
 
     Args:
         depth (int): 50 or 101. Defaults to 50.
-        scales (int): Splits of a block, s; 1 gives bLResNet. Defaults to 4.
+        scales (int): Splits of a block, s, at most 256; 1 gives bLResNet. Defaults to 4.
         base_width (int): Channels of one split of a block of 64 planes, w. A block of p planes has ⌊p·w/64⌋; the planes
             are a quarter of its output channels. Defaults to 26.
         alpha (int): The little branches have 1/α of the channels; a divisor of 64. Defaults to 2.

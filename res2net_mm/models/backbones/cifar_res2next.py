@@ -15,12 +15,12 @@ from ...registry import MODELS
 from ..layers.arguments import Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
-    depth=Integer(11, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
-    scales=Integer(1),
+    depth=Integer(11, 2000, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
+    scales=Integer(1, MOST_SCALES),
     base_width=Integer(1),
     groups=Integer(1),
     first_block=OneOf('grouped', 'stage'),
@@ -38,8 +38,8 @@ class CifarRes2NeXt(Backbone):
     The defaults give Res2NeXt-29, 6c×24w×4s. ResNeXt-29, 8c×64w is ``scales=1, base_width=64, groups=8``.
 
     Args:
-        depth (int): 9n + 2 layers, n blocks in every stage. Defaults to 29.
-        scales (int): Splits of a block, s; 1 gives ResNeXt. Defaults to 4.
+        depth (int): 9n + 2 layers, at most 2000, n blocks in every stage. Defaults to 29.
+        scales (int): Splits of a block, s, at most 256; 1 gives ResNeXt. Defaults to 4.
         base_width (int): Channels of one group of one split in the first stage, w. A split has ⌊p·w/64⌋·groups in the
             stage of p = 64, 128 or 256 planes. Defaults to 24.
         groups (int): Groups of the 3×3 convolutions (cardinality, c). Defaults to 6.

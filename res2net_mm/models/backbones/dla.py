@@ -16,13 +16,13 @@ from ..layers.arguments import Integer, Integers, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 LEVELS = (1, 1, 1, 2, 3, 1)  # level0 and level1: convolutions; level2 .. level5: height of the tree, 2^height blocks
 CHANNELS = (16, 32, 128, 256, 512, 1024)  # of each level's output
 RULES = dict(
     arch=ArchitectureName('res2net_mm.DLA'),
-    scales=OrAsArch(Integer(1)),
+    scales=OrAsArch(Integer(1, MOST_SCALES)),
     base_width=OrAsArch(Integer(1)),
     groups=OrAsArch(Integer(1)),
     out_indices=Integers(Integer(0, 3), distinct=True),
@@ -54,7 +54,7 @@ class DLA(Backbone):
 
     Args:
         arch (str): Sets the three following arguments, see above. Defaults to 'dla60_res2net'.
-        scales (int | None): Splits of a block, s; 1 gives DLA. Defaults to None, the architecture's.
+        scales (int | None): Splits of a block, s, at most 256; 1 gives DLA. Defaults to None, the architecture's.
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage
             of p planes, 64 to 512, has ⌊p·w/64⌋·groups, as in :class:`Res2Net`. Defaults to None, the architecture's.
         groups (int | None): Groups of the blocks' 3×3 convolutions (cardinality). Defaults to None, the architecture's.

@@ -12,7 +12,7 @@ from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf,
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch, Plugins
-from .base import COMMON_RULES, Backbone
+from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
     26: (2, 2, 2, 2),
@@ -36,7 +36,7 @@ def block_dilations(blocks: int, dilation: int, contract: bool) -> list[int]:
 RULES = dict(
     arch=ArchitectureName('res2net_mm.Res2Net'),
     depth=OrAsArch(OneOf(*STAGE_BLOCKS)),
-    scales=OrAsArch(Integer(1)),
+    scales=OrAsArch(Integer(1, MOST_SCALES)),
     base_channels=Integer(1),
     base_width=OrAsArch(Integer(
         1, where=lambda width, arguments: width * arguments['base_channels'] >= 64,
@@ -77,7 +77,7 @@ class Res2Net(Backbone):
         arch (str): A name or an alias in ``models/names.py``; case, hyphens and underscores do not matter. Defaults to
             'res2net50_26w4s'.
         depth (int | None): 26, 50, 101, 152 or 200 layers. Defaults to None, as ``arch``.
-        scales (int | None): Splits of a block, s; 1 gives ResNet or ResNeXt. Defaults to None, as ``arch``.
+        scales (int | None): Splits of a block, s, at most 256; 1: ResNet or ResNeXt. Defaults to None, as ``arch``.
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage of
             p planes has ⌊p·w/64⌋·groups, so that a change of ``base_channels`` scales the whole net. Defaults to None,
             as ``arch``.

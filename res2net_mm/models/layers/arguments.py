@@ -23,10 +23,17 @@ import functools
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, NoReturn, TypeVar, Union
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 Arguments = Dict[str, Any]  # all arguments of a call by name
 Limit = Union[int, Callable[[Arguments], int]]
+MOST = 2**31 - 1  # of any integer, as in PyTorch's kernels
+MOST_WEIGHTS = 1 << 30  # 4 GiB in float32; the largest of the published models has 100 million
 Init = TypeVar('Init', bound=Callable[..., None])
 
 
@@ -60,12 +67,14 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
                 bound = signature.bind(self, *args, **kwargs)
             except TypeError as error:
                 raise TypeError(f'{model}: {error}') from None
+            given = dict(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
             try:
                 for name, rule in rules.items():
                     arguments[name] = rule.check(name, arguments[name], arguments)
-                init(*bound.args, **bound.kwargs)
+                with limited_size(given):
+                    init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
                 raise ValueError(f'{model}: {error}') from error
 
@@ -75,12 +84,49 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
 
 @contextmanager
-def naming_argument(name: str, cfg: object) -> Iterator[None]:
+def limited_size(arguments: Arguments) -> Iterator[None]:
+    """Refuse a model of more than MOST_WEIGHTS before its memory is touched, naming the largest of some arguments."""
+    weights = 0
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal weights
+        weights += 0 if parameter is None or is_lazy(parameter) else parameter.numel()
+        if weights > MOST_WEIGHTS:
+            refuse_largest()
+
+    def refuse_largest() -> NoReturn:
+        sizes = {name: max(integers_in(value), default=0) for name, value in arguments.items()}
+        name = max(sizes, key=lambda name: sizes[name])
+        refuse(name, arguments[name], f'smaller, for a model of at most {MOST_WEIGHTS} weights')
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except Exception as error:
+        # PyTorch cannot even reserve the memory, or not write the size down.
+        too_large = isinstance(error.__cause__ or error, (RuntimeError, OverflowError, MemoryError, TypeError))
+        if too_large and any(size ** 2 > MOST_WEIGHTS for value in arguments.values() for size in integers_in(value)):
+            refuse_largest()
+        raise
+    finally:
+        handle.remove()
+
+
+def integers_in(value: object) -> list[int]:
+    """The integers that a value is, or that are in a sequence."""
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return [item for item in values if type(item) is int]
+
+
+@contextmanager
+def naming_argument(name: str, cfg: object, what: str = 'what its layer takes') -> Iterator[None]:
     """If a layer cannot be built, raise an error with the name of the argument that has its config."""
     try:
         yield
+    except ArgumentError:  # which names another argument
+        raise
     except Exception as error:  # layers of any library are built here, and refuse in any way
-        raise ArgumentError(f'{name}={cfg!r} must be what its layer takes: {type(error).__name__}: {error}') from error
+        raise ArgumentError(f'{name}={cfg!r} must be {what}: {type(error).__name__}: {error}') from error
 
 
 class Rule:
@@ -98,6 +144,14 @@ class Rule:
             ArgumentError: If the value is not allowed.
         """
         raise NotImplementedError
+
+
+class Anything(Rule):
+    """Any value, for what is tried out later."""
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value."""
+        return value
 
 
 @dataclass(frozen=True)
@@ -123,6 +177,8 @@ class Integer(Rule):
         if type(value) is str and value in self.words:
             return value
         low, high = resolve_limit(self.low, arguments), resolve_limit(self.high, arguments)
+        if high is None and type(value) is int and value > MOST:
+            high = MOST
         if type(value) is not int or value < low or (high is not None and value > high):
             allowed = f'an integer of at least {low}' if high is None else f'an integer from {low} to {high}'
             refuse(name, value, ' or '.join([allowed, *map(repr, self.words)]))
@@ -164,15 +220,63 @@ class Integers(Rule):
 
 @dataclass(frozen=True)
 class Number(Rule):
-    """A number from ``low`` to ``high``."""
+    """A number from ``low`` to ``high``; with ``below``, less than ``high``."""
 
     low: float
     high: float
+    below: bool = False
 
     def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            refuse(name, value, f'a number from {self.low} to {self.high}')
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high or (
+                self.below and value == self.high):
+            refuse(name, value, f'a number from {self.low} to {"less than " if self.below else ""}{self.high}')
+        return value
+
+
+@dataclass(frozen=True)
+class Text(Rule):
+    """A text; as the name of a ``file`` also a path."""
+
+    file: bool = False
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value."""
+        if not isinstance(value, (str, Path) if self.file else str) or '\0' in str(value):
+            refuse(name, value, 'the name of a file or folder, a text' if self.file else 'a text')
+        return value
+
+
+@dataclass(frozen=True)
+class SequenceOf(Rule):
+    """A tuple or list, each of whose elements fits a rule, of ``at_least`` so many; ``what`` says of what."""
+
+    element: Rule
+    what: str
+    at_least: int = 0
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value."""
+        if not isinstance(value, (tuple, list)) or len(value) < self.at_least:
+            refuse(name, value, f'a sequence of {self.what}')
+        for i, element in enumerate(value):
+            self.element.check(f'{name}[{i}]', element, arguments)
+        return value
+
+
+class Settings(Rule):
+    """A dict with some keys at most, each with a rule for its value; without any, a dict of what there may be."""
+
+    def __init__(self, **rules: Rule) -> None:
+        self.rules = rules
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value."""
+        if not isinstance(value, dict) or (self.rules and not self.rules.keys() >= value.keys()):
+            refuse(name, value, f'a dict of {", ".join(self.rules)}' if self.rules else 'a dict')
+        for key, rule in self.rules.items():
+            if key in value:
+                rule.check(f'{name}.{key}', value[key], arguments)
         return value
 
 
