@@ -216,32 +216,41 @@ FILES = {  # name: how its bytes are made, and what is said of it
     'st fields': (lambda: safetensors({'a': dict(shape=[4])}), 'without dtype, shape or data_offsets'),
 }
 MEASURE = """
-import json, resource, sys, time
+import json, pathlib, sys, time
 from res2net_mm.checkpoints.files import read_checkpoint
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-for path in sys.stdin.read().splitlines():
+def peak():  # not ru_maxrss, which a process inherits from its parent
+    status = pathlib.Path('/proc/self/status').read_text()
+    return int(status.split('VmHWM:')[1].split()[0]) / 1024
+def measure(path):
+    pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak is now the present size
     before, start = peak(), time.process_time()
     try:
+        if path == 'control':
+            raise ValueError(len(b'1' * (200 << 20)))
         read_checkpoint(path)
         message = 'it was read'
     except ValueError as error:
         message = str(error)
     print(json.dumps([message, time.process_time() - start, peak() - before]), flush=True)
+for path in sys.stdin.read().splitlines():
+    measure(path)
 """
 
 
 @pytest.fixture(scope='module')
 def measured(tmp_path_factory):
-    """What the reader says of each file, in one process of its own: message, seconds, MiB."""
+    """What the reader says of each file, in one process of its own: message, seconds, MiB; last what must be seen."""
     folder = tmp_path_factory.mktemp('hostile')
     paths = []
     for number, (make, _) in enumerate(FILES.values()):
         paths.append(folder / f'{number}.pth')
         paths[-1].write_bytes(make())
-    result = subprocess.run([sys.executable, '-W', 'ignore', '-c', MEASURE], input='\n'.join(map(str, paths)),
-                            capture_output=True, text=True)
+    result = subprocess.run([sys.executable, '-W', 'ignore', '-c', MEASURE], capture_output=True, text=True,
+                            input='\n'.join([*map(str, paths), 'control']))
     assert result.returncode == 0, result.stderr[-2000:]
-    return dict(zip(FILES, map(json.loads, result.stdout.splitlines())))
+    rows = list(map(json.loads, result.stdout.splitlines()))
+    assert len(rows) == len(FILES) + 1 and 190 < rows[-1][2] < 300, 'memory is not measured'
+    return dict(zip(FILES, rows))
 
 
 @pytest.mark.parametrize('kind', FILES)
