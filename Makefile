@@ -14,7 +14,7 @@ export UV_FIND_LINKS
 ready := $(VENV)/.ready
 pytest := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-fast soak sanitize env lint lock wheelhouse clean
+.PHONY: demo test test-fast soak sanitize env lint lock licences wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
@@ -40,17 +40,21 @@ lint: $(ready)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# Compile the lock anew from setup.py's extras and requirements/env.in.
+# Compile the lock from setup.py's extras and requirements/env.in: what they add, and, with UPGRADE=1, later versions.
 lock: $(ready)
-	$(VENV)/bin/uv pip compile setup.py requirements/env.in --all-extras --python-version 3.11 --upgrade \
-	  --overrides requirements/overrides.txt --no-emit-find-links --custom-compile-command 'make lock' \
-	  --output-file requirements/lock.txt
+	$(VENV)/bin/uv pip compile setup.py requirements/env.in --all-extras --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	  --generate-hashes --overrides requirements/overrides.txt --no-emit-find-links \
+	  --custom-compile-command 'make lock' --output-file requirements/lock.txt
+
+# Print the licences of all that is in the lock.
+licences: $(ready)
+	$(VENV)/bin/python tools/dev/licences.py
 
 # Fill DIR with every wheel of the lock, to set up where there is no network: UV_FIND_LINKS=DIR UV_OFFLINE=1 make test
 DIR ?= wheelhouse
 wheelhouse: $(ready)
-	$(VENV)/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir "$(DIR)" \
-	  --requirement requirements/lock.txt "$$($(VENV)/bin/uv --version | awk '{print $$1 "==" $$2}')"
+	$(VENV)/bin/python -m pip wheel --no-deps --no-build-isolation --no-binary xtcocotools --require-hashes \
+	  --wheel-dir "$(DIR)" --requirement requirements/lock.txt
 
 clean:
 	rm -rf build dist *.egg-info res2net_mm/.mim work_dirs .pytest_cache .ruff_cache .mypy_cache

@@ -18,7 +18,6 @@ from ..models.heads.res2_shared_head import Res2SharedHead
 from .accelerated import AcceleratedBackbone
 from .check import check_same_function, example_images
 from .exported import OnnxRuntime, OpenVino
-from .fused_conv import FusedConv
 from .graph import is_untouched
 from .passes import overwrite_addends, rewrite
 from .training.accelerate import remove_training_acceleration
@@ -81,9 +80,6 @@ def accelerate_backbone(backbone: nn.Module, backend: str, check: bool) -> Accel
         fast = AcceleratedBackbone(backbone, runner, report)
         if check:
             check_same_function(fast.forward, backbone, images)
-        for layer in fast.modules():
-            if isinstance(layer, FusedConv):
-                layer.unpack()  # the order of weights is that for real images
     except (ValueError, RuntimeError) as error:
         kind = ValueError if isinstance(error, ValueError) else RuntimeError
         raise kind(f'accelerate: {type(backbone).__name__} with {backend}: {error}') from error

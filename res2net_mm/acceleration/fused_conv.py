@@ -36,14 +36,16 @@ def is_finite(x: Tensor) -> bool:
 
 
 class Packed(NamedTuple):
-    """Weights for oneDNN, and what they were made of."""
+    """Weights for oneDNN, what they were made of, and the latest input."""
 
     weight: Tensor
     bias: Tensor
     weight_version: int
     bias_version: int
     address: int  # of the weight, which ``weight.data = ...`` changes without a new version
-    reordered: Tensor  # the weight in the order that oneDNN wants
+    dense: Tensor  # the weight, channels last: for any size; oneDNN brings it to its own order at every call
+    shape: torch.Size  # of the latest input
+    reordered: Tensor | None = None  # the weight in the order that oneDNN wants for that shape, once it was repeated
 
     def is_of(self, weight: Tensor, bias: Tensor) -> bool:
         """Whether they were made of these tensors, which nobody wrote to since."""
@@ -54,7 +56,10 @@ class Packed(NamedTuple):
 class FusedConv(nn.Module):
     """A convolution with bias, then an addition, if there is something to add, and a ReLU, if it is asked for.
 
-    On a CPU, in float32, this is one call of oneDNN, with the weights in the order that it wants for the first input.
+    On a CPU, in float32, this is one call of oneDNN. From the second input of a size on, until one of another size, the
+    weights are kept in the order that oneDNN wants for that size. It has several, and brings one to another by a loop
+    that takes longer than the convolution; so each is made of the plain weights, and one is kept at a time.
+
     Wherever that call is not known to do the same, PyTorch's operators run: where something is traced or transformed,
     needs a gradient, is of another type or under autocast, where shapes broadcast, and under ``operators_alone``.
 
@@ -132,34 +137,44 @@ class FusedConv(nn.Module):
         """
         weight, bias, packed = self.weight, self.bias, self._packed
         if packed is not None and packed.is_of(weight, bias):
+            if packed.shape != x.shape:
+                packed = packed._replace(shape=x.shape, reordered=None)
+            elif packed.reordered is None:
+                reordered = torch.ops.mkldnn._reorder_convolution_weight(packed.dense, *self.geometry, x.shape)
+                packed = packed._replace(reordered=reordered)
+            self._packed = packed
             return packed
         if not all(tensor.dtype == torch.float32 and tensor.is_cpu and not tensor.is_inference()
                    for tensor in (weight, bias)):
             return None
         if not is_finite(weight) or not is_finite(bias):
             raise NotFiniteError('weights of a convolution are not finite')
-        reordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, x.shape)
-        self._packed = Packed(weight, bias, weight._version, bias._version, weight.data_ptr(), reordered)
+        dense = channels_last(weight.detach())
+        self._packed = Packed(weight, bias, weight._version, bias._version, weight.data_ptr(), dense, x.shape)
         return self._packed
 
     def _one_pass(self, x: Tensor, packed: Packed, addend: Tensor | None, overwrite: bool) -> Tensor:
         ops, relu = torch.ops.mkldnn, 'relu' if self.relu else None
+        weight = packed.dense if packed.reordered is None else packed.reordered
         if addend is None:
-            return ops._convolution_pointwise(x, packed.reordered, packed.bias, *self.geometry, relu or 'none', [], '')
-        epilogue: tuple[Any, ...] = (packed.reordered, packed.bias, *self.geometry, 'add', 1.0, relu, [], '')
+            return ops._convolution_pointwise(x, weight, packed.bias, *self.geometry, relu or 'none', [], '')
+        epilogue: tuple[Any, ...] = (weight, packed.bias, *self.geometry, 'add', 1.0, relu, [], '')
         if overwrite:
             return ops._convolution_pointwise_.binary(addend, x, *epilogue)
         return ops._convolution_pointwise.binary(x, addend, *epilogue)
-
-    def unpack(self) -> None:
-        """Forget the weights in oneDNN's order, so that the next input decides it."""
-        self._packed = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_packed': None}  # it has no storage that could be copied
 
     def extra_repr(self) -> str:
         return f'{tuple(self.weight.shape)}, relu={self.relu}'
+
+
+def channels_last(weight: Tensor) -> Tensor:
+    """A weight with its channels last in memory, and strides that say so, also where a 1x1 kernel lies either way."""
+    _, channels, height, width = weight.shape
+    strides = (channels * height * width, 1, channels * width, channels)
+    return weight.contiguous(memory_format=torch.channels_last).as_strided(weight.shape, strides)
 
 
 def fold(norm: _BatchNorm, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

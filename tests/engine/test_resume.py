@@ -74,6 +74,21 @@ def test_validation_that_was_cut_off(by_epoch, done, tmp_path):
     assert_equal_runs(tmp_path / 'whole' / names[1], tmp_path / 'cut' / names[1])
 
 
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_cut_off_again(by_epoch, tmp_path):
+    """Also what is saved after the validation of a resumed run can be resumed, and so on."""
+    toy_runner(tmp_path / 'whole', by_epoch=by_epoch).train()
+    last = None
+    for kill in (dict(validation=4), dict(iteration=6), dict(iteration=9), dict(validation=12), dict(iteration=13)):
+        with pytest.raises(Killed):
+            toy_runner(tmp_path / 'cut', by_epoch=by_epoch, resume=last, hooks=[KillAt(**kill)]).train()
+        last = last_checkpoint(tmp_path / 'cut')
+    toy_runner(tmp_path / 'cut', by_epoch=by_epoch, resume=last).train()
+    names = [sorted(path.name for path in (tmp_path / name).glob('*.pth')) for name in ('whole', 'cut')]
+    assert names[0] == names[1]
+    assert_equal_runs(tmp_path / 'whole' / names[0][1], tmp_path / 'cut' / names[0][1])
+
+
 def test_validation_that_was_run(tmp_path):
     """A checkpoint that was saved again because it is the best is not validated again."""
     with pytest.raises(Killed):

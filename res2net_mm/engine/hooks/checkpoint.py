@@ -50,6 +50,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         if is_main_process() and Path(self.out_dir).is_dir():
             for path in unfinished_files(self.out_dir):
                 path.unlink()
+            for name in runner.message_hub.runtime_info.get('outdated_files', []):
+                self.file_backend.remove(self.file_backend.join_path(self.out_dir, name))
+            self.file_backend.remove_waiting(kept=self._best())
             self._point(runner)
 
     def _point(self, runner: Runner) -> None:
@@ -109,8 +112,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             place (dict): Epochs and iterations that are done.
             validation_next (bool): Whether the loop may validate before it goes on.
         """
-        outdated = self._keep(runner, step)
         path = self._path(step)
+        self._keep(runner, step)
         runner.message_hub.update_info('last_ckpt', path)
         states = all_gather_object(random_state())
         with self._safely():
@@ -122,20 +125,19 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.last_ckpt = path
             if is_main_process():
                 name_checkpoint(runner.work_dir, path)
-                for outdated_step in outdated:
-                    self.file_backend.remove(self._path(outdated_step))
 
-    def _keep(self, runner: Runner, step: int) -> list[int]:
-        """Count a checkpoint among those that are kept, and return those that are not any more.
+    def _keep(self, runner: Runner, step: int) -> None:
+        """Count a checkpoint among those that are kept, and note the files that are not any more.
 
-        The message hub, and so the checkpoint, still has these: they are deleted when a killed run is resumed.
+        The checkpoint that is about to be saved names them: if the run is killed before they are removed, the resumed
+        one removes them.
         """
-        if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
-            return []
-        kept = [*self.keep_ckpt_ids, step]
-        self.keep_ckpt_ids.append(step)
-        runner.message_hub.update_info('keep_ckpt_ids', kept)
-        return kept[:-self.max_keep_ckpts]
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts and is_main_process():
+                self.file_backend.remove(self._path(self.keep_ckpt_ids[0]))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        runner.message_hub.update_info('outdated_files', [Path(path).name for path in self.file_backend.waiting])
 
     @contextmanager
     def _safely(self) -> Iterator[None]:

@@ -51,6 +51,7 @@ class ResumeExactly(Hook):
 
         if self.meta is None:
             return
+        self.epoch_start = self.meta.get('epoch_start', runner.iter)  # for what is saved after the validation below
         states = self.meta.get('random_states', [])
         if len(states) == get_world_size():
             set_random_state(states[get_rank()])
@@ -64,8 +65,9 @@ class ResumeExactly(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Have the batches counted from the iterations that are done, and leave those out that are of this epoch."""
-        resumed, self.meta = self.meta, None
-        self.epoch_start = resumed.get('epoch_start', runner.iter) if resumed else runner.iter
+        if self.meta is None:
+            self.epoch_start = runner.iter
+        self.meta = None
         if self.batches is None:
             return
         self.batches.number = runner.iter
