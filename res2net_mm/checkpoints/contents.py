@@ -15,6 +15,9 @@ MOST_LEVELS = 100  # of containers in containers
 MOST_VALUES = 10_000_000  # counting a shared one wherever it stands: what copying or printing the checkpoint would meet
 NOT_WEIGHTS = ('meta', 'message_hub')  # of a training checkpoint: logs may hold NaN
 MOST_REPEATED = 1 << 28  # bytes that tensors may have beyond what is stored for them
+# Other tensors of one dimension may be infinite: an observer's minimum is, before it has seen anything. So may what an
+# optimizer remembers of a gradient that once was; the weights tell whether that was the end.
+TRAINED = ('weight', 'bias', 'running_mean', 'running_var')
 Path = tuple  # the keys that lead to a value
 
 
@@ -36,8 +39,8 @@ def check_contents(checkpoint: Any) -> None:
         if kind:
             raise UnfitError(f"holds {kind} ('{_name(path)}'), where weights must be plain real tensors with values")
     _check_sizes([tensor for tensor in tensors.values() if not _unusable(tensor)])
-    broken = {path: values for path, values in ((path, _not_finite(tensor)) for path, tensor in weights.items())
-              if values}
+    broken = {path: values for path, values in ((path, nonfinite_values(tensor)) for path, tensor in weights.items())
+              if values and path[0] != 'optimizer' and (weights[path].dim() > 1 or str(path[-1]).endswith(TRAINED))}
     if broken:
         path, values = next(iter(broken.items()))
         others = f' and {len(broken) - 1} more tensors' if len(broken) > 1 else ''
@@ -130,8 +133,8 @@ def _unusable(tensor: Tensor) -> str:
     return 'a complex tensor' if tensor.is_complex() else ''
 
 
-def _not_finite(tensor: Tensor) -> str:
-    """Say what is wrong with the values; ``-inf`` beside finite ones may be an attention mask."""
+def nonfinite_values(tensor: Tensor) -> str:
+    """Say what is wrong with the values of a tensor, '' if nothing is; -inf beside finite ones may be a mask."""
     if not tensor.is_floating_point() or not tensor.numel():
         return ''
     values = tensor.detach().float() if tensor.element_size() == 1 else tensor.detach()

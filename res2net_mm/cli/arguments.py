@@ -21,9 +21,7 @@ def common_arguments(description: str) -> ArgumentParser:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
     device_argument(parser)
-    parser.add_argument('--trust-checkpoint', action='store_true',
-                        help='let a checkpoint run the code that is in it, as pickles of whole models need it; only '
-                             'for files of people whom you would let run commands on this machine')
+    trust_argument(parser)
     debug_argument(parser)
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
                         help='what started the processes of a distributed run (tools/dist_train.sh: pytorch)')
@@ -35,6 +33,13 @@ def config_argument(parser: ArgumentParser) -> None:
     """Add CONFIG."""
     parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'; it is a "
                                        'program, and is run')
+
+
+def trust_argument(parser: ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='let a checkpoint run the code that is in it, as pickles of whole models need it; only '
+                             'for files of people whom you would let run commands on this machine')
 
 
 def debug_argument(parser: ArgumentParser) -> None:
@@ -56,6 +61,8 @@ def models_arguments(parser: ArgumentParser, checkpoint: str) -> None:
     """
     config_argument(parser)
     parser.add_argument('checkpoint', help=checkpoint)
+    trust_argument(parser)
+    debug_argument(parser)
     parser.add_argument('--compare', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
                         help='another model to draw beside the first; may be repeated')
 

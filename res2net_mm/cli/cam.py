@@ -13,6 +13,7 @@ from ..utils.images import find_images
 from ..utils.text import console
 from .arguments import device_argument, models_arguments
 from .command import run_tool
+from .runner import read_safely
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_cam(args: argparse.Namespace, device: torch.device) -> None:
     """Draw and measure maps as the arguments say, and print what there is."""
+    read_safely(args)
     images = find_images(args.images)
     boxes = read_boxes(args.boxes, images) if args.boxes else {}
     models = [ExplainedModel(config, checkpoint, args.target_layer, args.method, device)

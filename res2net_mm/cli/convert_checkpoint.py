@@ -7,7 +7,9 @@ from typing import Sequence
 from ..analysis.checkpoint_inspection import inspect_checkpoint
 from ..checkpoints.convert import LAYOUTS, convert_file
 from ..checkpoints.files import SUFFIXES
+from .arguments import trust_argument
 from .command import fail
+from .runner import read_safely
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,11 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--inspect', action='store_true',
                         help='only say what SRC is, which preset it fits, and which stage_pool it needs and why')
     parser.add_argument('--force', action='store_true', help='replace DST if it exists')
+    trust_argument(parser)
     args = parser.parse_args(argv)
     if args.inspect and (args.dst or args.to or args.force):
         parser.error('--inspect takes one file and no other option')
     if not args.inspect and not (args.dst and args.to):
         parser.error('give DST and --to, or --inspect')
+    read_safely(args)
     try:
         print(inspect_checkpoint(args.src) if args.inspect else convert_file(args.src, args.dst, args.to, args.force))
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Sequence
 from ..analysis.saliency_sheet import SaliencyModel, choose_images, compare_saliency, draw_saliency
 from .arguments import device_argument, models_arguments
 from .command import run_tool
+from .runner import read_safely
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_saliency_sheet(args: argparse.Namespace, device: torch.device) -> None:
     """Draw the maps that the arguments name."""
+    read_safely(args)
     pairs = choose_images(args.data_root, args.set, args.images, args.count)
     models = [SaliencyModel(config, checkpoint, device)
               for config, checkpoint in [(args.config, args.checkpoint), *args.compare]]

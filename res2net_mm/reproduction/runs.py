@@ -246,7 +246,8 @@ def test_row(table: Table, run: Run, setting: str | None, settings: RunSettings,
     work_dir = run.folder / ('test' if setting is None else f'test_{setting}')
     pointer = run.pointer
     # The file of that name in this folder, which may have been moved.
-    checkpoint = run.folder / (Path(pointer.read_text().strip()).name if pointer.is_file() else 'THE_LAST_CHECKPOINT.pth')
+    named = pointer.read_text().strip() if pointer.is_file() else 'THE_LAST_CHECKPOINT.pth'
+    checkpoint = run.folder / Path(named).name
     devices = settings.test_gpus or settings.gpus
     command = tool_command(devices, 'test.py', run.config_file, checkpoint,
                            *(['--setting', setting] if setting else []), '--work-dir', work_dir, *run.arguments)

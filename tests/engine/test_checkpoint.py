@@ -158,24 +158,6 @@ def test_several_best_ones(tmp_path):
         'best_line_low_epoch_1.pth', 'best_line_score_epoch_4.pth']
 
 
-class Spoil(Hook):
-    """Makes a weight infinite after an iteration, as a step with an infinite gradient would."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter == self.iteration:
-            runner.model.layer.weight.data[0, 0] = float('inf')
-
-
-def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    with pytest.raises(UserError, match=r"iteration 12: weights that are not finite are not saved: layer\.weight\. The "
-                                        r"last one that was saved is '.*epoch_2\.pth'"):
-        toy_runner(tmp_path, hooks=[Spoil(11)]).train()
-    assert find_resumption(tmp_path).meta['epoch'] == 2
-
-
 def test_other_files_are_written_as_before(tmp_path):
     with whole_files():
         backend = get_file_backend(str(tmp_path))

@@ -133,8 +133,6 @@ FILES = {  # name: how its bytes are made, and what is said of it
     'nan in half': (lambda: saved({'h': torch.tensor([1, NAN, NAN]).half()}), 'NaN in 2 of 3'),
     'nan in average': (lambda: saved({**ONES, 'ema_state_dict': {'a': torch.tensor(NAN)}}),
                        "'ema_state_dict.a' has NaN"),
-    'nan in optimizer': (lambda: saved({**ONES, 'optimizer': {'state': {0: [torch.tensor(NAN)]}}}),
-                         "'optimizer.state.0.0' has NaN"),
     'nan safetensors': (lambda: safetensors({'w': entry([16], 0, 64)}, b'\xff' * 64), 'NaN in 16 of 16'),
     'key 3': (lambda: saved({'state_dict': {**ONES, 3: torch.ones(1)}}), r'has 3 \(int\) among the names'),
     'key of bytes': (lambda: saved({**ONES, b'w': 1}), r"has b'w' \(bytes\) among the names"),

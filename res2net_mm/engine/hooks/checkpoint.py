@@ -11,9 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...registry import HOOKS
 from ...utils.errors import UserError
-from ...utils.text import shorten
 from ...utils.whole_file import NoSpaceError, unfinished_files
-from ..nonfinite import nonfinite_weights
 from ..random_state import random_state
 from ..resumption import NOTHING_YET, name_checkpoint, numbered_checkpoints
 from ..whole_files import whole_files
@@ -26,13 +24,14 @@ class CheckpointHook(MMEngineCheckpointHook):
     * A checkpoint is written beside its name, and takes the name when it is on the disk. So is ``last_checkpoint``,
       which names it. Only then is deleted what ``max_keep_ckpts`` and ``save_best`` replace: the disk needs room for
       one more than they keep.
-    * A full disk ends the run with what is missing; weights that are not finite end it, too. Nothing is deleted.
+    * A full disk ends the run with what is missing, and nothing is deleted. (``StopAtInvalidLoss`` sees to it that no
+      weights are saved that are not finite.)
     * ``meta`` has what a resumed run needs to be as one without a break (``ResumeExactly``): the random numbers of
       all processes, and whether a validation comes next.
     * In a copied work directory the files there are replaced, not those of the original.
 
     Raises:
-        UserError: If there is no room for a checkpoint, or its weights are not finite.
+        UserError: If there is no room for a checkpoint.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -79,13 +78,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         return path and self.file_backend.join_path(self.out_dir, Path(path).name)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse weights that are not finite, before anything is written."""
-        # FlexibleRunner counts on, past what it is told, when it saves after a validation.
+        """Have the checkpoint say where the run is: FlexibleRunner counts on when it saves after a validation."""
         checkpoint['meta'].update(checkpoint['meta'].pop('place', {}))
-        names = nonfinite_weights(checkpoint['state_dict'])
-        if names:
-            raise UserError(f'iteration {checkpoint["meta"]["iter"]}: weights that are not finite are not saved: '
-                            f'{shorten(names)}. {self._last_good()}')
 
     def _save_checkpoint(self, runner: Runner) -> None:
         if self.by_epoch:
