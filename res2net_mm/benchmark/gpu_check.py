@@ -131,7 +131,8 @@ def versions() -> dict[str, str | None]:
 
 def run_tests(log: TextIO) -> dict:
     """Run the CUDA tests of the checkout (they skip where there is no CUDA)."""
-    return summary_row(*run_python(['-m', 'pytest', '-q', 'tests/test_cuda.py', 'tests/engine/test_stop_at_invalid_loss.py'], log))
+    files = ['tests/test_cuda.py', 'tests/engine/test_stop_at_invalid_loss.py']
+    return summary_row(*run_python(['-m', 'pytest', '-q', *files], log))
 
 
 def run_benchmark(part: str, settings: CheckSettings, log: TextIO) -> dict:
