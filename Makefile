@@ -25,7 +25,7 @@ test-fast: $(ready)
 	$(pytest) -m 'not slow and not distributed and not gpu and not soak'
 
 soak: $(ready)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/reliability -m soak -s
+	$(pytest) -m soak -rP
 
 sanitize: $(ready)
 	tools/dev/sanitize_kernels.sh $(VENV)/bin/python

@@ -70,12 +70,11 @@ def test_accelerated_memory_does_not_grow_with_the_sizes(backend):
 
 @pytest.mark.soak
 @pytest.mark.parametrize('backend', ['plain', 'pytorch'])
-def test_4000_images_of_mixed_sizes(backend, capsys):
+def test_4000_images_of_mixed_sizes(backend):
     reports = [10, 100, *range(500, 4001, 500)]
     rows = measure(dict(depth=50), backend, (96, 256), reports)
-    with capsys.disabled():
-        print(f'\n{backend}:\n| images | sizes | MiB resident | MiB in use |\n|---|---|---|---|')
-        print(*(f'| {" | ".join(map(str, row))} |' for row in rows), sep='\n')
+    print(f'{backend}:\n| images | sizes | MiB resident | MiB in use |\n|---|---|---|---|')
+    print(*(f'| {" | ".join(map(str, row))} |' for row in rows), sep='\n')
     warm = [row for row in rows if row[0] >= 1000]
     assert max(row[3] for row in warm) - min(row[3] for row in warm) < 64  # the table of primitives turns over
     assert warm[-1][2] < 1.15 * warm[0][2]
