@@ -82,14 +82,15 @@ def run_in_fork(folder, arguments, log):
     """What ``tools/train.py`` does, in a session and a folder of its own."""
     import torch
 
-    from res2net_mm.cli.train import main
+    from res2net_mm.cli import train
+    assert Path(train.__file__).parents[2] == TOOLS.parent  # a server imports what its working directory has, first
     os.setsid()
     os.chdir(folder)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     torch.set_num_threads(1)
-    main(arguments)
+    train.main(arguments)
 
 
 def alive(pid):

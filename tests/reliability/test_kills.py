@@ -84,7 +84,7 @@ def test_full_disk(folder):
     scenario = Scenario('short', [], length=3)
     run_unbroken(scenario, folder, WarmCommand)
     size = (folder / 'unbroken' / 'epoch_3.pth').stat().st_size // 1024
-    with small_disk(folder / 'full', size * 5 // 2) as resize:  # for one, and half of another
+    with small_disk(folder / 'full', size * 5 // 4) as resize:  # for one, and no best one
         code, said = run(scenario, folder, 'full', WarmCommand)
         assert code == 1 and 'Traceback' not in said
         assert re.search(r"error: .*'\S+\.pth' was not written: it takes [\d.]+ MiB, and its disk has "
