@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import broadcast, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
@@ -73,6 +73,15 @@ class ResumeExactly(Hook):
         self.batches.number = runner.iter
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             self.batches.skip(min(runner.iter - self.epoch_start, len(self.batches)))
+
+    def before_val(self, runner: Runner) -> None:
+        """Give all processes the first one's buffers, such as batch norms' statistics: those that are saved.
+
+        So the metrics are those of the saved model, and a resumed run, whose processes all begin with it, has them too.
+        """
+        if get_world_size() > 1:
+            for buffer in runner.model.buffers():
+                broadcast(buffer)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Note that the next epoch begins here, also for what is saved before it does."""
