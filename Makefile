@@ -13,7 +13,7 @@ export UV_FIND_LINKS
 ready := $(VENV)/.ready
 pytest := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-fast sanitize env lint lock wheelhouse clean
+.PHONY: demo test test-fast sanitize env lint lock licences wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
@@ -41,6 +41,10 @@ lock: $(ready)
 	$(VENV)/bin/uv pip compile setup.py requirements/env.in --all-extras --python-version 3.11 $(if $(UPGRADE),--upgrade) \
 	  --generate-hashes --overrides requirements/overrides.txt --no-emit-find-links \
 	  --custom-compile-command 'make lock' --output-file requirements/lock.txt
+
+# Print the licences of all that is in the lock.
+licences: $(ready)
+	$(VENV)/bin/python tools/dev/licences.py
 
 # Fill DIR with every wheel of the lock, to set up where there is no network: UV_FIND_LINKS=DIR UV_OFFLINE=1 make test
 DIR ?= wheelhouse

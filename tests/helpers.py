@@ -491,3 +491,26 @@ def saliency_sample(labels, **metainfo):
     size = tuple(labels.shape[-2:])
     return SegDataSample(gt_sem_seg=PixelData(data=labels.reshape(1, *size)),
                          metainfo=dict(ori_shape=size, img_shape=size, **metainfo))
+
+
+# Network.
+
+NO_NETWORK = """
+import os, socket
+
+def refuse(*arguments, **settings):
+    with open(os.environ['NETWORK_LOG'], 'a') as log:  # also what a caller swallows is found there
+        print(arguments, file=log)
+    raise OSError(f'no network: {arguments}')
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.getaddrinfo = socket.gethostbyname = socket.gethostbyname_ex = refuse
+"""
+
+
+def without_network(folder):
+    """The environment of Python processes that cannot reach the network, and the file where they log every try."""
+    (folder / 'sitecustomize.py').write_text(NO_NETWORK)
+    log = folder / 'network.log'
+    log.touch()
+    return {**os.environ, 'PYTHONPATH': f'{folder}:{ROOT}', 'NETWORK_LOG': str(log)}, log

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import LEAVES
+from helpers import LEAVES, without_network
 
 from res2net_mm import doctor
 from res2net_mm.cli.doctor import main as run_doctor
@@ -40,8 +40,10 @@ def test_unknown_name():
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
+    env, tries = without_network(tmp_path_factory.mktemp('network'))
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--wheel-dir',
-                    folder, ROOT], check=True, capture_output=True)
+                    folder, ROOT], check=True, capture_output=True, env=env)
+    assert not tries.read_text()
     return next(folder.glob('*.whl'))
 
 

@@ -58,7 +58,9 @@ class FusedConv(nn.Module):
 
     On a CPU, in float32, this is one call of oneDNN. From the second input of a size on, until one of another size, the
     weights are kept in the order that oneDNN wants for that size. It has several, and brings one to another by a loop
-    that takes longer than the convolution; so each is made of the plain weights, and one is kept at a time. Wherever that call is not known to do the same, PyTorch's operators run: where something is traced or transformed,
+    that takes longer than the convolution; so each is made of the plain weights, and one is kept at a time.
+
+    Wherever that call is not known to do the same, PyTorch's operators run: where something is traced or transformed,
     needs a gradient, is of another type or under autocast, where shapes broadcast, and under ``operators_alone``.
 
     Args:
