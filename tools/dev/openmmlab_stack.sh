@@ -8,7 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=${1:-.venv-openmmlab}
-uv_version=0.13.9
 lock=requirements/openmmlab-lock.txt
 
 # What depends on the stack: every config, model, data set and training. The other tests need one environment only.
@@ -18,7 +17,9 @@ step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 
 step 1/5 "virtual environment and uv"
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+entries=$("$venv/bin/python" tools/dev/locked.py --only uv)  # of requirements/lock.txt, with its hashes
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+  --requirement /dev/stdin <<<"$entries"
 export VIRTUAL_ENV=$(cd "$venv" && pwd)
 uv="$VIRTUAL_ENV/bin/uv"
 
