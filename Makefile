@@ -32,7 +32,7 @@ sanitize: $(ready)
 
 env: $(ready)
 
-$(ready): requirements/lock.txt setup.py tools/dev/setup_env.sh
+$(ready): requirements/lock.txt requirements/locked.py setup.py tools/dev/setup_env.sh
 	tools/dev/setup_env.sh "$(VENV)" "$(PYTHON)"
 	touch $@
 
@@ -48,7 +48,7 @@ lock: $(ready)
 
 # Print the licences of all that is in the lock.
 licences: $(ready)
-	$(VENV)/bin/python tools/dev/licences.py
+	$(VENV)/bin/python requirements/licences.py
 
 # Fill DIR with every wheel of the lock, to set up where there is no network: UV_FIND_LINKS=DIR UV_OFFLINE=1 make test
 DIR ?= wheelhouse

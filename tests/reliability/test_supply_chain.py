@@ -14,7 +14,7 @@ import zipfile
 import pytest
 from helpers import ROOT, TOOLS, without_network
 
-LOCKED = TOOLS / 'dev' / 'locked.py'
+LOCKED = ROOT / 'requirements' / 'locked.py'
 
 
 def locked(*arguments):
@@ -80,7 +80,7 @@ def wheel(folder, name, version):
 
 
 def test_licences_of_all_dependencies():
-    result = subprocess.run([sys.executable, TOOLS / 'dev' / 'licences.py'], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, ROOT / 'requirements' / 'licences.py'], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-1000:]
     assert re.search(r'^numpy +\S+ +BSD', result.stdout, re.MULTILINE)
 
@@ -91,7 +91,7 @@ def test_licences_of_all_dependencies():
     ('GPL-3.0-only', 'conflicts'), ('GNU General Public License v2 (GPLv2)', 'conflicts'), ('AGPL-3.0', 'conflicts'),
     ('MIT AND CC-BY-NC-4.0', 'conflicts'), ('SSPL-1.0', 'conflicts'), ('', 'not known'), ('My own', 'not known')])
 def test_what_is_said_of_a_licence(licence, objection):
-    said = runpy.run_path(str(TOOLS / 'dev' / 'licences.py'))['objection'](licence)
+    said = runpy.run_path(str(ROOT / 'requirements' / 'licences.py'))['objection'](licence)
     assert objection in said if objection else not said
 
 

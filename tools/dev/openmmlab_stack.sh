@@ -17,7 +17,7 @@ step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 
 step 1/5 "virtual environment and uv"
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
-entries=$("$venv/bin/python" tools/dev/locked.py --only uv)  # of requirements/lock.txt, with its hashes
+entries=$("$venv/bin/python" requirements/locked.py --only uv)  # of requirements/lock.txt, with its hashes
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
   --requirement /dev/stdin <<<"$entries"
 export VIRTUAL_ENV=$(cd "$venv" && pwd)

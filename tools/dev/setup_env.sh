@@ -13,7 +13,7 @@ venv=${1:?usage: tools/dev/setup_env.sh VENV [PYTHON]}
 python=${2:-python3.11}
 wheels=${UV_FIND_LINKS:-}
 
-locked() { "$python" tools/dev/locked.py ${wheels:+--wheels "$wheels"} "$@"; }  # packages with their hashes
+locked() { "$python" requirements/locked.py ${wheels:+--wheels "$wheels"} "$@"; }  # packages with their hashes
 
 step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Print packages of a lock with the hashes that an installer checks (``pip install --require-hashes -r``).
 
-    tools/dev/locked.py [--only NAME ...] [--without NAME ...] [--wheels DIR] [--lock FILE]
+    requirements/locked.py [--only NAME ...] [--without NAME ...] [--wheels DIR] [--lock FILE]
 
 Wheels in DIR of the versions in the lock are the user's own: he may have built them, so that no lock can know their
 hashes. Their hashes are added to those of the lock, and their names are said on stderr. Standard library alone: this
@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parents[2] / 'requirements' / 'lock.txt'
+LOCK = Path(__file__).with_name('lock.txt')
 
 
 def read_lock(text: str) -> dict[str, list[str]]:

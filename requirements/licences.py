@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Print the licence of every package in requirements/lock.txt, as the installed packages state it.
 
-    .venv/bin/python tools/dev/licences.py
+    .venv/bin/python requirements/licences.py
 
 Nothing of them is shipped with this package, which is under Apache-2.0 and imports them. Listed at the end are
 licences that would reach over to it or to its users (GPL, AGPL, SSPL, non-commercial) and packages that state none; the
@@ -15,7 +15,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parents[2] / 'requirements' / 'lock.txt'
+LOCK = Path(__file__).with_name('lock.txt')
 # Of packages whose metadata has no field that can be read: what their LICENSE files say. cuda-toolkit holds no files;
 # it requires NVIDIA's packages, which are under NVIDIA's licence.
 STATED_ELSEWHERE = {'cuda-toolkit': 'LicenseRef-NVIDIA-Proprietary', 'onedl-mmengine': 'Apache-2.0',
