@@ -28,7 +28,6 @@ LIGHT = ('version', 'utils', 'doctor', 'cli', '__init__')  # rooms that import n
 HEAVY = ('torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'triton', 'mmengine', 'mmcv', 'mmdet',
          'mmseg', 'mmpose', 'mmpretrain')
 LIGHT_OF_MMENGINE = ('mmengine.config', 'mmengine.registry')
-OF_THE_ENVIRONMENT = ('dev/licences.py', 'dev/locked.py')  # tools that look at what is installed, or not yet
 MAX_LINES = 350
 MAX_FUNCTION = 60  # lines, without the docstring
 LONG_FUNCTIONS = {}  # of one piece: 'cli/train.py: train', and the reason why it reads better whole
@@ -210,11 +209,9 @@ def all_arguments(function):
 
 
 def find_bad_tools(modules):
-    """Tools that import anything but one name of cli; those of the environment need no package, and no torch."""
+    """Tools that import anything but one name of cli."""
     faults = []
     for path, text in modules.items():
-        if path in OF_THE_ENVIRONMENT:
-            continue
         names = [candidates[0] for _, candidates in imports(path, text)]
         if len(names) != 1 or not names[0].startswith(f'{PACKAGE}.cli.'):
             faults.append(f'{path}: imports {", ".join(names) or "nothing"}')
