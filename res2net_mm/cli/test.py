@@ -1,7 +1,6 @@
 """``tools/test.py``: evaluate a checkpoint on the test set of any config of any toolbox, through mmengine's Runner."""
 from __future__ import annotations
 
-import inspect
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS
 
 from ..datasets.checks import check_data, check_images
-from ..utils.config_types import config_class
+from ..utils.config_types import argument_names, config_class
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
@@ -131,9 +130,3 @@ def draw_predictions(cfg: Config, args: Namespace) -> None:
         cfg.visualizer.save_dir = show_dir
     else:
         raise UserError(f'--show-dir: {args.config} has no visualizer')
-
-
-def argument_names(kind: type) -> set[str]:
-    """The names of the arguments of a class, also of those that it passes on to the classes it inherits from."""
-    return {name for base in kind.__mro__ if '__init__' in vars(base) and base is not object
-            for name in inspect.signature(vars(base)['__init__']).parameters}

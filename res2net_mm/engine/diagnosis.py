@@ -9,16 +9,11 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..utils.text import shorten
 from .nonfinite import bare_model, nonfinite_weights
 
 MOST_NAMES = 16  # in a message
 IMAGE_NAMES = ('img_path', 'img_id', 'sample_idx')  # in the metainfo of a sample, the best first
-
-
-def enumerate_some(names: list[str]) -> str:
-    """Names for a message: the first ones, and how many more there are."""
-    more = f' and {len(names) - MOST_NAMES} more' if len(names) > MOST_NAMES else ''
-    return ', '.join(names[:MOST_NAMES]) + more
 
 
 def image_names(batch: Any) -> list[str]:
@@ -92,7 +87,7 @@ class FirstNonFinite:
             where = f'{name} ({type(module).__name__})' if name else f'{type(module).__name__} itself'
             weights = nonfinite_weights(dict(module.named_parameters(prefix=name)), leave_out)
             if weights:
-                why = f'its weights are not finite: {enumerate_some(weights)}'
+                why = f'its weights are not finite: {shorten(weights, MOST_NAMES)}'
             elif nonfinite_weights({'inputs': inputs, 'named': named_inputs}):
                 why = 'what goes into it is not finite'
             else:
@@ -118,7 +113,7 @@ def why_not_finite(model: nn.Module, run: Callable[[nn.Module], Any], leave_out:
         tuple[str, Any]: Sentences for the message, and what ``run`` returned, None if it failed or was not called.
     """
     weights = nonfinite_weights(model, leave_out)
-    said = f'Weights that are not finite: {enumerate_some(weights)}. ' if weights else ''
+    said = f'Weights that are not finite: {shorten(weights, MOST_NAMES)}. ' if weights else ''
     if any(isinstance(module, FullyShardedDataParallel) or _is_sync_bn_of_mmcv(module) for module in model.modules()):
         return f'{said}Which module it comes from was not looked for: that would take all processes.', None
     first = FirstNonFinite()

@@ -1,12 +1,13 @@
 """What a checkpoint says of the learning rate, beside what the config says."""
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any, Iterable, Mapping
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+
+from ..utils.config_types import argument_names
 
 Named = Mapping[str, Any]
 
@@ -73,9 +74,7 @@ def is_plain(value: object) -> bool:
 
 def setting_names(kind: type) -> set[str]:
     """The arguments of a scheduler's class; what else it has in its state is how far it is."""
-    names = {name for base in kind.__mro__ if '__init__' in vars(base) and base is not object
-             for name in inspect.signature(vars(base)['__init__']).parameters}
-    return names - {'self', 'optimizer', 'last_step', 'verbose'}
+    return argument_names(kind) - {'self', 'optimizer', 'last_step', 'verbose'}
 
 
 def advance(runner: Runner, epochs: int, iterations: int) -> None:

@@ -5,6 +5,7 @@ A ``type`` is 'CocoDataset' in a scope, 'mmdet.CocoDataset', 'mmdet.datasets.coc
 """
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mmengine.registry import Registry
@@ -34,3 +35,9 @@ def config_class(config: Any, registry: Registry, scope: str | None) -> type:
 def ancestors(kind: type) -> dict[str, type]:
     """A class and all that it inherits from, by package and name, such as 'mmdet.BaseDetector'."""
     return {f'{base.__module__.partition(".")[0]}.{base.__name__}': base for base in kind.__mro__}
+
+
+def argument_names(kind: type) -> set[str]:
+    """The names of the arguments of a class, also of those that it passes on to the classes it inherits from."""
+    return {name for base in kind.__mro__ if '__init__' in vars(base) and base is not object
+            for name in inspect.signature(vars(base)['__init__']).parameters}

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ...models.layers.arguments import checked
 from ...registry import HOOKS
-from ..diagnosis import enumerate_some, image_names, learning_rates, why_not_finite
+from ...utils.text import shorten
+from ..diagnosis import MOST_NAMES, image_names, learning_rates, why_not_finite
 from ..nonfinite import NonFiniteError, bare_model, last_finite_checkpoint, nonfinite_in_checkpoint, nonfinite_weights
 
 CAUSES = ('Usual causes: frozen layers or batch norms in eval mode over random weights; a learning rate for a larger '
@@ -60,7 +61,7 @@ class StopAtInvalidLoss(Hook):
                    if parameter.requires_grad and name in self.infinite_from_the_start]
         if trained:
             raise NonFiniteError(f'weights to train that are not finite before the first iteration: '
-                                 f'{enumerate_some(trained)}. Look at load_from, --resume and init_cfg.')
+                                 f'{shorten(trained, MOST_NAMES)}. Look at load_from, --resume and init_cfg.')
         for wrapper in optim_wrappers(runner):
             self.watch(runner, wrapper)
 
@@ -140,12 +141,13 @@ class StopAtInvalidLoss(Hook):
         if weights:
             raise NonFiniteError(
                 f'{self.place(runner, self.iteration, self.batch)}: the loss is finite, but its gradient is not. After '
-                f'the step these weights are not finite: {enumerate_some(weights)}. {self.advice(runner)} {CAUSES}')
+                f'the step these weights are not finite: {shorten(weights, MOST_NAMES)}. {self.advice(runner)} '
+                + CAUSES)
 
     def place(self, runner: Runner, iteration: int, batch: Any) -> str:
         """Where a run is: process, iteration, images, learning rate."""
         process = f'process {get_rank()} of {get_world_size()}, ' if get_world_size() > 1 else ''
-        images = enumerate_some(image_names(batch)) or 'that the batch does not name'
+        images = shorten(image_names(batch), MOST_NAMES) or 'that the batch does not name'
         return (f'{process}iteration {iteration + 1}, learning rate {learning_rates(runner.optim_wrapper)}, '
                 f'images {images}')
 
