@@ -38,7 +38,9 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
 
     run_train([DEMO, '--resume', *arguments(shapes, trained, 'train_cfg.max_iters=4')])
     steps, evaluated = logged(trained)
-    assert steps == [1, 2, 3, 4] and len(evaluated) == 2
+    assert steps == [1, 2, 3, 4] and len(evaluated) == 3  # the checkpoint is from before a validation: it is run again
+    first, again = ({name: value for name, value in row.items() if 'time' not in name} for row in evaluated[:2])
+    assert first == again
 
     checkpoint = (trained / 'last_checkpoint').read_text()
     assert checkpoint.endswith('iter_4.pth')
