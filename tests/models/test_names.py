@@ -68,7 +68,7 @@ def test_one_row_is_all_that_a_variant_needs(tmp_path, monkeypatch):
     from res2net_mm.analysis.checkpoint_inspection import recover_backbone
     from res2net_mm.benchmark import contenders
     row = replace(resolve('res2net50_26w4s'), name='res2net26_8w3s', aliases=('Res2Net-tiny', ), weights=(
-        replace(resolve('res2net50_26w4s').weights[0], urls=('https://x.org/a/b/tiny.pth', )), ),
+        replace(resolve('res2net50_26w4s').weights[0], urls=('https://x.org/a/b/tiny.pth', ), size=None), ),
         arguments=dict(names.RES2NET_ARGUMENTS, depth=26, scales=3, base_width=8))
     rows = (*ARCHITECTURES, row)
     for module in ('names', 'pretrained', 'layers.config_rules'):
