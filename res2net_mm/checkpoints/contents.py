@@ -40,7 +40,8 @@ def check_contents(checkpoint: Any) -> None:
             raise UnfitError(f"holds {kind} ('{_name(path)}'), where weights must be plain real tensors with values")
     _check_sizes([tensor for tensor in tensors.values() if not _unusable(tensor)])
     broken = {path: values for path, values in ((path, nonfinite_values(tensor)) for path, tensor in weights.items())
-              if values and path[0] != 'optimizer' and (weights[path].dim() > 1 or str(path[-1]).endswith(TRAINED))}
+              if values and path[0] != 'optimizer'
+              and (values.startswith('NaN') or weights[path].dim() != 1 or str(path[-1]).endswith(TRAINED))}
     if broken:
         path, values = next(iter(broken.items()))
         others = f' and {len(broken) - 1} more tensors' if len(broken) > 1 else ''

@@ -128,8 +128,8 @@ FILES = {  # name: how its bytes are made, and what is said of it
     # 4. Values.
     'nan': (lambda: saved({'state_dict': {'a': torch.tensor([1, NAN]), 'b': torch.tensor([NAN])}}),
             "'state_dict.a' has NaN in 1 of 2 values and 1 more tensors"),
-    'inf': (lambda: saved({'w': torch.tensor([1, INF])}), 'infinity in 1 of 2'),
-    'minus inf': (lambda: saved({'w': torch.tensor([-INF] * 3)}), 'negative infinity in all'),
+    'inf': (lambda: saved({'w': torch.tensor([[1, INF]])}), 'infinity in 1 of 2'),
+    'minus inf': (lambda: saved({'w': torch.tensor([[-INF] * 3])}), 'negative infinity in all'),
     'nan in half': (lambda: saved({'h': torch.tensor([1, NAN, NAN]).half()}), 'NaN in 2 of 3'),
     'nan in average': (lambda: saved({**ONES, 'ema_state_dict': {'a': torch.tensor(NAN)}}),
                        "'ema_state_dict.a' has NaN"),
