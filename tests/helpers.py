@@ -304,6 +304,15 @@ class AverageLoss(Hook):
 """
 
 
+def write_pictures(folder):
+    """The 16 images of CLASSIFIER, of two classes."""
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        path = folder / 'pictures' / 'ab'[i % 2] / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+
+
 def free_port():
     """A port that no process listens on, as text."""
     with socket.socket() as probe:

@@ -147,7 +147,8 @@ def _request(url: str, received: queue.Queue, stopped: threading.Event) -> None:
 
     with suppress(InterruptedError):
         try:
-            with urlopen(Request(url, headers={'User-Agent': 'res2net_mm'}), timeout=SILENCE) as response:
+            # Whoever waits for this thread has the clock; this time-out only ends the thread, some time after.
+            with urlopen(Request(url, headers={'User-Agent': 'res2net_mm'}), timeout=2 * SILENCE) as response:
                 length = response.headers.get('Content-Length')
                 put(int(length) if length else None)
                 for chunk in iter(lambda: response.read1(CHUNK), b''):

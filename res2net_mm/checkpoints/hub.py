@@ -164,11 +164,10 @@ def fetch_in_turn(fetch_file: Callable[[], Path]) -> Path:
         Path: The file.
     """
     try:
-        if is_main_process():
-            fetch_file()
+        path = fetch_file() if is_main_process() else None
     finally:
         barrier()
-    return fetch_file()
+    return path or fetch_file()
 
 
 def _is_cached(path: Path, size: int | None, expected: str | None) -> bool:

@@ -7,9 +7,33 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS
 
 from ..utils.config_types import ancestors, config_class
+from .launch import restarted
 from .runner import add_hook
 
 OURS, MMENGINES = 'res2net_mm.CheckpointHook', 'mmengine.CheckpointHook'
+
+
+def resume(cfg: Config, asked: str | None) -> list[str]:
+    """Have a run go on, where its arguments or its config ask for it, or its scheduler has started it again.
+
+    A run that was started again goes on from what it has saved, if it has, whatever its arguments say.
+
+    Args:
+        cfg (mmengine.Config): The config, changed in place as by ``go_on``.
+        asked (str | None): ``--resume``: a checkpoint, 'auto', or None.
+
+    Returns:
+        list[str]: Warnings for the run's log.
+
+    Raises:
+        UserError: As ``go_on``.
+    """
+    if not asked and cfg.get('resume'):
+        asked = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
+    warnings = go_on(cfg, 'auto') if restarted() or asked == 'auto' else []
+    if asked not in (None, 'auto') and not (restarted() and cfg.resume):
+        warnings += go_on(cfg, asked)
+    return warnings
 
 
 def go_on(cfg: Config, checkpoint: str) -> list[str]:
@@ -40,12 +64,6 @@ def go_on(cfg: Config, checkpoint: str) -> list[str]:
     if randomness.get('seed') is None:
         cfg.randomness = dict(randomness, seed=found.meta.get('seed'))
     return found.warnings
-
-
-def has_saved(cfg: Config) -> bool:
-    """Whether the run of this work directory has saved a checkpoint."""
-    from ..engine.resumption import find_resumption
-    return find_resumption(cfg.work_dir, checkpoint_folder(cfg)) is not None
 
 
 def checkpoint_folder(cfg: Config) -> str:
@@ -84,12 +102,9 @@ def guard_run(cfg: Config, new_schedule: bool = False) -> list[str]:
         elif MMENGINES in bases and OURS not in bases:
             warnings.append(f'{kind.__name__} saves as mmengine does: a kill while it saves can cost the last one')
     present = {name for kind in kinds for name in ancestors(kind)}
-    if 'res2net_mm.StopAtInvalidLoss' not in present:
-        add_hook(cfg, 'res2net_mm.StopAtInvalidLoss')
-    if 'res2net_mm.ResumeExactly' not in present:
-        add_hook(cfg, 'res2net_mm.ResumeExactly')
-    if 'res2net_mm.ResumeSchedule' not in present:
-        add_hook(cfg, 'res2net_mm.ResumeSchedule')
+    for name in ('res2net_mm.StopAtInvalidLoss', 'res2net_mm.ResumeExactly', 'res2net_mm.ResumeSchedule'):
+        if name not in present:
+            add_hook(cfg, name)
     for hook in cfg.custom_hooks:
         if 'res2net_mm.ResumeSchedule' in ancestors(config_class(hook, HOOKS, scope)):
             hook['follow_config'] = new_schedule

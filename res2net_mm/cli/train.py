@@ -15,8 +15,7 @@ from ..utils.whole_file import NO_SPACE
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
-from .launch import restarted
-from .resume import go_on, guard_run, has_saved
+from .resume import guard_run, resume
 from .runner import add_hook, build_runner, check_checkpoint, read_safely, require_parts
 
 DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
@@ -67,14 +66,14 @@ def train(args: Namespace) -> None:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
-    resume = resumed_from(cfg, args)
-    warnings = go_on(cfg, resume) if resume else []
+    warnings = resume(cfg, args.resume)
     warnings += guard_run(cfg, args.new_schedule)
     if args.deterministic:
         make_deterministic(cfg)
 
     check_data(cfg, ('train', 'val'))
-    check_checkpoint(cfg.get('load_from'))
+    if not cfg.get('resume'):  # or it was read to find out whether it can be resumed
+        check_checkpoint(cfg.get('load_from'))
     skip_bad_samples(cfg, strict=args.strict_data)
     runner = build_runner(cfg)
     for warning in warnings:
@@ -86,20 +85,6 @@ def train(args: Namespace) -> None:
         if error.errno not in NO_SPACE:
             raise
         raise UserError(f'{error}: make room, and go on with --resume') from error
-
-
-def resumed_from(cfg: Config, args: Namespace) -> str | None:
-    """What a run goes on from: a checkpoint, 'auto' for the newest of its work directory, or None.
-
-    A run that its scheduler has started again goes on from what it has saved, if it has, whatever its arguments say.
-    """
-    if restarted() and has_saved(cfg):
-        return 'auto'
-    if args.resume:
-        return args.resume
-    if cfg.get('resume'):
-        return cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
-    return None
 
 
 def make_deterministic(cfg: Config) -> None:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..models.parts import bare_model
 from ..utils.text import shorten
-from .nonfinite import bare_model, nonfinite_weights
+from .nonfinite import nonfinite_weights
 
 MOST_NAMES = 16  # in a message
 IMAGE_NAMES = ('img_path', 'img_id', 'sample_idx')  # in the metainfo of a sample, the best first

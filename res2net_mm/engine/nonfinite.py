@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..checkpoints.files import load_from_local
+from ..models.parts import bare_model
 from ..utils.errors import UserError
 
 
@@ -51,11 +51,6 @@ def nonfinite_weights(weights: nn.Module | Mapping[str, Any], leave_out: Collect
             sums = torch.stack([total(tensors[name]) for name in names])
             suspects |= {name for name, finite in zip(names, torch.isfinite(sums).tolist()) if not finite}
         return [name for name in tensors if name in suspects and not is_finite(tensors[name])]
-
-
-def bare_model(model: nn.Module) -> nn.Module:
-    """A model without its wrapper, such as DDP."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def named_tensors(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:

@@ -11,5 +11,10 @@ def backbone_and_neck(model: nn.Module) -> list[nn.Module]:
     Args:
         model (nn.Module): A model of a toolbox, or a distributed wrapper of one.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = bare_model(model)
     return [getattr(model, name) for name in ('backbone', 'neck') if getattr(model, name, None) is not None]
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """A model without its wrapper, such as DDP."""
+    return model.module if is_model_wrapper(model) else model

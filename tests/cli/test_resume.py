@@ -2,11 +2,9 @@
 import errno
 import shutil
 
-import cv2
-import numpy as np
 import pytest
 import torch
-from helpers import AVERAGE_LOSS, CLASSIFIER
+from helpers import AVERAGE_LOSS, CLASSIFIER, write_pictures
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
@@ -26,11 +24,7 @@ def folder(tmp_path_factory):
     flip = "dict(type='LoadImageFromFile'), dict(type='RandomFlip', prob=0.5)"
     (folder / 'classifier.py').write_text(CLASSIFIER.replace("dict(type='LoadImageFromFile')", flip))
     (folder / 'average_loss.py').write_text(AVERAGE_LOSS)
-    rng = np.random.default_rng(0)
-    for i in range(16):
-        path = folder / 'pictures' / 'ab'[i % 2] / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    write_pictures(folder)
     return folder
 
 

@@ -1,11 +1,9 @@
 """Two processes on the CPU (gloo) train what one does with the doubled batch: DDP, FSDP, and resuming across both."""
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
-from helpers import AVERAGE_LOSS, CLASSIFIER, DEMO, arguments, logged, train_in_processes
+from helpers import AVERAGE_LOSS, CLASSIFIER, DEMO, arguments, logged, train_in_processes, write_pictures
 from mmengine.registry import STRATEGIES
 from mmengine.utils import digit_version
 
@@ -57,11 +55,7 @@ def folder(tmp_path_factory):
     (folder / 'classifier.py').write_text(CLASSIFIER)
     (folder / 'average_loss.py').write_text(AVERAGE_LOSS)
     (folder / 'sharded.py').write_text("_base_ = ['classifier.py', 'res2net_mm::_base_/fsdp.py']\n")
-    rng = np.random.default_rng(0)
-    for i in range(16):
-        path = folder / 'pictures' / 'ab'[i % 2] / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    write_pictures(folder)
     return folder
 
 

@@ -4,11 +4,10 @@ import re
 import time
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CLASSIFIER, build, run_in_processes
+from helpers import CLASSIFIER, build, run_in_processes, write_pictures
 from mmengine.dist import all_reduce
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MessageHub
@@ -424,11 +423,7 @@ def test_two_processes(tmp_path):
         "[dict(type='AverageLoss')]", "[dict(type='Spoil'), dict(type='res2net_mm.StopAtInvalidLoss')]")
     (tmp_path / 'classifier.py').write_text(config)
     (tmp_path / 'spoil.py').write_text(SPOIL)
-    rng = np.random.default_rng(0)
-    for i in range(16):
-        path = tmp_path / 'pictures' / 'ab'[i % 2] / f'{i}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    write_pictures(tmp_path)
     start = time.perf_counter()
     ended = run_in_processes(tmp_path, 'classifier.py', 2, '--work-dir', 'work')
     said = ended.stdout + ended.stderr

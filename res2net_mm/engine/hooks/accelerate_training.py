@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ...acceleration.training.accelerate import accelerate_training
 from ...models.layers.arguments import checked
+from ...models.parts import bare_model
 from ...registry import HOOKS
 
 
@@ -20,4 +20,4 @@ class AccelerateTraining(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Give the blocks of the model what runs them faster."""
-        accelerate_training(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+        accelerate_training(bare_model(runner.model))

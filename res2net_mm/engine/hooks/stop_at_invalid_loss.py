@@ -15,10 +15,11 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ...models.layers.arguments import checked
+from ...models.parts import bare_model
 from ...registry import HOOKS
 from ...utils.text import shorten
 from ..diagnosis import MOST_NAMES, image_names, learning_rates, why_not_finite
-from ..nonfinite import NonFiniteError, bare_model, last_finite_checkpoint, nonfinite_in_checkpoint, nonfinite_weights
+from ..nonfinite import NonFiniteError, last_finite_checkpoint, nonfinite_in_checkpoint, nonfinite_weights
 
 CAUSES = ('Usual causes: frozen layers or batch norms in eval mode over random weights; a learning rate for a larger '
           'batch (--auto-scale-lr); float16.')
