@@ -188,7 +188,8 @@ def test_loading_is_whole_or_an_error():
 
 
 @pytest.mark.parametrize('argument, value, allowed', [
-    ('depth', 152, '50, 101'), ('depth', '50', '50, 101'), ('scales', 0, 'at least 1'), ('scales', 4.0, 'at least 1'),
+    ('depth', 152, '50, 101'), ('depth', '50', '50, 101'),
+    ('scales', 0, 'from 1 to 256'), ('scales', 4.0, 'from 1 to 256'),
     ('base_width', 0, 'at least 1'), ('base_width', 1, 'at least 2'), ('alpha', 0, 'at least 1'),
     ('alpha', 3, 'divisor of 64'), ('alpha', 2.0, 'at least 1'), ('beta', 0, 'at least 1'),
     ('in_channels', 0, 'at least 1'), ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (), 'one or more'),

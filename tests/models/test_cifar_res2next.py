@@ -130,7 +130,8 @@ def test_loading_is_whole_or_an_error():
 
 
 @pytest.mark.parametrize('argument, value, allowed', [
-    ('depth', 30, '9n + 2'), ('depth', 2, 'at least 11'), ('depth', 29.0, 'at least 11'), ('scales', 0, 'at least 1'),
+    ('depth', 30, '9n + 2'), ('depth', 2, 'from 11 to 2000'), ('depth', 29.0, 'from 11 to 2000'),
+    ('scales', 0, 'from 1 to 256'),
     ('base_width', 0, 'at least 1'), ('groups', 0, 'at least 1'), ('in_channels', '3', 'at least 1'),
     ('first_block', 'plain', "'grouped', 'stage'"), ('se_reduction', None, 'from 0 to 256'),
     ('se_reduction', 512, 'from 0 to 256'), ('se_reduction', True, 'from 0 to 256'),

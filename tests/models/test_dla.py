@@ -187,7 +187,7 @@ def test_initialisation(monkeypatch):
 
 @pytest.mark.parametrize('argument, value, allowed', [
     ('arch', 'dla34', "'dla60_res2net', 'dla60_res2next', 'dla60', 'dla60x'"), ('arch', None, "'dla60'"),
-    ('scales', 0, 'at least 1'), ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'),
+    ('scales', 0, 'from 1 to 256'), ('scales', 4.0, 'from 1 to 256'), ('base_width', 0, 'at least 1'),
     ('groups', -1, 'at least 1'), ('groups', True, 'at least 1'), ('in_channels', 0, 'at least 1'),
     ('out_indices', (0, 4), 'from 0 to 3'), ('out_indices', (-1, ), 'from 0 to 3'), ('out_indices', 3, 'one or more'),
     ('out_indices', (), 'one or more'), ('frozen_stages', 5, 'from -1 to 4'), ('frozen_stages', -2, 'from -1 to 4'),

@@ -170,8 +170,8 @@ def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
 
 
 @pytest.mark.parametrize('argument, value, allowed', [
-    ('depth', 34, '26, 50, 101, 152, 200'), ('depth', '50', '26, 50, 101, 152, 200'), ('scales', 0, 'at least 1'),
-    ('scales', 4.0, 'at least 1'), ('base_width', 0, 'at least 1'), ('base_width', 3, 'at least 4'),
+    ('depth', 34, '26, 50, 101, 152, 200'), ('depth', '50', '26, 50, 101, 152, 200'), ('scales', 0, 'from 1 to 256'),
+    ('scales', 4.0, 'from 1 to 256'), ('base_width', 0, 'at least 1'), ('base_width', 3, 'at least 4'),
     ('groups', 0, 'at least 1'), ('in_channels', 0, 'at least 1'), ('base_channels', -1, 'at least 1'),
     ('stem_channels', 0, 'at least 1'), ('num_stages', 5, 'from 1 to 4'), ('strides', (1, 2, 2), '4 integers'),
     ('strides', (1, 2, 0, 2), 'at least 1'), ('dilations', (1, 1, 1, 1, 1), '4 integers'),
