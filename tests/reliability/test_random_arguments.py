@@ -56,6 +56,11 @@ ALLOWED = dict(
     env_kwargs=[None, dict(launcher='none'), dict(launcher='pytorch', randomness=dict(seed=3)), dict(launcher='mpi'),
                 dict(launcher='pytorch', mp_cfg=dict(start='fork')), dict(launcher='pytorch', resource_limit=BIG)],
     log_kwargs=[None, dict(log_level='WARNING'), dict(log_level='LOUD'), dict(log_file='/proc/nosuch/log')],
+    interval=[1, -1], by_epoch=[False], save_optimizer=[False], save_param_scheduler=[False], out_dir=[None, 'out'],
+    max_keep_ckpts=[1, -1], save_last=[False], save_best=[None, 'mIoU', ['acc', 'loss'], 'auto', 'nosuch'],
+    rule=[None, 'less', ['greater', 'less']], greater_keys=[None, ['nosuch']], less_keys=[None, ('x', )],
+    file_client_args=[None], filename_tmpl=[None, 'e{}.pth', 'x.pth'], backend_args=[None, dict(backend='local')],
+    published_keys=[None, 'meta', ['meta', 'state_dict']], save_begin=[0, 3], follow_config=[True],
     auto_scale_lr=[dict(enable=True, base_batch_size=16), dict(base_batch_size=0)])
 WRONG = [
     None, True, False, 0, -1, 7, BIG, 10**6, 2**63, -2**70, 10**400, 2.0, -1e-9, NAN, INF, -INF, 1 + 2j, 'x', '', 'BN',

@@ -3,18 +3,60 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, Sequence
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ...models.layers.arguments import (
+    Flag,
+    Integer,
+    OrNone,
+    Rule,
+    SequenceOf,
+    Settings,
+    Text,
+    checked,
+    naming_argument,
+    refuse,
+)
 from ...registry import HOOKS
 from ...utils.errors import UserError
 from ...utils.whole_file import NoSpaceError, unfinished_files
 from ..random_state import random_state
 from ..resumption import NOTHING_YET, name_checkpoint, numbered_checkpoints
 from ..whole_files import whole_files
+
+
+class Names(Rule):
+    """A text, or a list of texts."""
+
+    def check(self, name: str, value: Any, arguments: dict[str, Any]) -> Any:
+        """Return the value."""
+        if isinstance(value, str):
+            return Text().check(name, value, arguments)
+        return list(SequenceOf(Text(), 'texts', at_least=1).check(name, value, arguments))
+
+
+RULES = dict(
+    interval=Integer(-1),
+    by_epoch=Flag(),
+    save_optimizer=Flag(),
+    save_param_scheduler=Flag(),
+    out_dir=OrNone(Text(file=True)),
+    max_keep_ckpts=Integer(-1),
+    save_last=Flag(),
+    save_best=OrNone(Names()),
+    rule=OrNone(Names()),
+    greater_keys=OrNone(SequenceOf(Text(), 'texts')),
+    less_keys=OrNone(SequenceOf(Text(), 'texts')),
+    file_client_args=OrNone(Settings()),
+    filename_tmpl=OrNone(Text()),
+    backend_args=OrNone(Settings()),
+    published_keys=OrNone(Names()),
+    save_begin=Integer(0),
+)
 
 
 @HOOKS.register_module()
@@ -30,9 +72,59 @@ class CheckpointHook(MMEngineCheckpointHook):
       all processes, and whether a validation comes next.
     * In a copied work directory the files there are replaced, not those of the original.
 
+    Args:
+        interval (int): Save every so many epochs or iterations; -1: only what ``save_last`` and ``save_best`` say.
+            Defaults to -1.
+        by_epoch (bool): Count epochs. Defaults to True.
+        save_optimizer (bool): Save the optimizer's state, too. Defaults to True.
+        save_param_scheduler (bool): Save the schedules' state, too. Defaults to True.
+        out_dir (str | None): Where to save, in a folder for each work directory. Defaults to None: there.
+        max_keep_ckpts (int): Keep so many; -1: all. Defaults to -1.
+        save_last (bool): Save at the end of the run. Defaults to True.
+        save_best (str | Sequence[str] | None): Metrics whose best checkpoint is kept. Defaults to None.
+        rule (str | Sequence[str] | None): 'greater' or 'less' is better, for all of them or each. Defaults to None: as
+            the metric's name tells.
+        greater_keys (Sequence[str] | None): Names of which greater is better. Defaults to None: mmengine's.
+        less_keys (Sequence[str] | None): Names of which less is better. Defaults to None: mmengine's.
+        file_client_args (dict | None): mmengine's older ``backend_args``. Defaults to None.
+        filename_tmpl (str | None): Names of files, with one '{}' for the number. Defaults to None: 'epoch_{}.pth' or
+            'iter_{}.pth'.
+        backend_args (dict | None): Of mmengine's file backend. Defaults to None.
+        published_keys (str | Sequence[str] | None): What of a checkpoint is published in the end. Defaults to None.
+        save_begin (int): Save from this epoch or iteration on. Defaults to 0.
+
     Raises:
+        ValueError: If an argument is not allowed.
         UserError: If there is no room for a checkpoint.
     """
+
+    @checked(RULES)
+    def __init__(self,
+                 interval: int = -1,
+                 by_epoch: bool = True,
+                 save_optimizer: bool = True,
+                 save_param_scheduler: bool = True,
+                 out_dir: str | Path | None = None,
+                 max_keep_ckpts: int = -1,
+                 save_last: bool = True,
+                 save_best: str | list[str] | None = None,
+                 rule: str | list[str] | None = None,
+                 greater_keys: Sequence[str] | None = None,
+                 less_keys: Sequence[str] | None = None,
+                 file_client_args: dict | None = None,
+                 filename_tmpl: str | None = None,
+                 backend_args: dict | None = None,
+                 published_keys: str | list[str] | None = None,
+                 save_begin: int = 0) -> None:
+        if filename_tmpl is not None and filename_tmpl.count('{}') != 1:
+            refuse('filename_tmpl', filename_tmpl, "a text with one '{}'")
+        if file_client_args is not None and backend_args is not None:
+            refuse('file_client_args', file_client_args, 'None beside backend_args')
+        with naming_argument('save_best', save_best, 'metrics that rule, greater_keys and less_keys fit'):
+            super().__init__(
+                interval, by_epoch, save_optimizer, save_param_scheduler, out_dir, max_keep_ckpts, save_last,
+                save_best, rule, greater_keys, less_keys, file_client_args, filename_tmpl, backend_args,
+                published_keys, save_begin)
 
     def before_train(self, runner: Runner) -> None:
         """Find what an earlier process of this run has saved."""

@@ -7,6 +7,7 @@ from mmengine.dist import broadcast, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
+from ...models.layers.arguments import checked
 from ...registry import HOOKS
 from ..numbered_batches import NumberedBatches, number_batches
 from ..random_state import set_random_state
@@ -27,6 +28,7 @@ class ResumeExactly(Hook):
 
     priority = 'LOWEST'  # when the other hooks are ready to train
 
+    @checked({})
     def __init__(self) -> None:
         self.meta: dict[str, Any] | None = None
         self.batches: NumberedBatches | None = None

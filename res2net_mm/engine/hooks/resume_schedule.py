@@ -4,6 +4,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...models.layers.arguments import Flag, checked
 from ...registry import HOOKS
 from ...utils.text import shorten
 from ..schedules import advance, optimizers_by_name, overruled_settings, put_schedule, rates
@@ -19,8 +20,12 @@ class ResumeSchedule(Hook):
     Args:
         follow_config (bool): Go on with the learning rate that a run of this config would have had after as many
             iterations, and with its schedule. Defaults to False: go on with the checkpoint's, and warn.
+
+    Raises:
+        ValueError: If the argument is not allowed.
     """
 
+    @checked(dict(follow_config=Flag()))
     def __init__(self, follow_config: bool = False) -> None:
         self.follow_config = follow_config
 
