@@ -1,7 +1,6 @@
 """What becomes of the processes of a distributed run when one of them, or their launcher, is killed."""
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -69,7 +68,10 @@ def wait_until(condition, seconds=60):
 
 @pytest.mark.slow
 def test_the_launcher_is_killed(launch, tmp_path):
-    """Both processes end, also the one that waits for the other."""
+    """Both processes end, also the one that waits for the other.
+
+    The first that sees it says so. The other does, too, unless gloo tells it before that the first is gone.
+    """
     launcher = launch('--kill-until', '0', '--wait')
     wait_until(lambda: (tmp_path / 'met_0_0').exists() and (tmp_path / 'met_0_1').exists())
     ranks = descendants(launcher.pid)
@@ -82,7 +84,7 @@ def test_the_launcher_is_killed(launch, tmp_path):
         for rank in filter(alive, ranks):
             os.kill(rank, signal.SIGKILL)
     said = (tmp_path / 'log').read_text()
-    assert len(re.findall(rf'train.py: error: the launcher \(process {launcher.pid}\) is gone', said)) == 2
+    assert f'train.py: error: the launcher (process {launcher.pid}) is gone, so that process' in said
 
 
 @pytest.mark.soak
