@@ -100,5 +100,5 @@ class SaliencyDataset(BaseSegDataset):
 
     @staticmethod
     def mask_defect(mask: str, image: str) -> str | None:
-        """What is wrong with a mask file for its image, or None: what ``check_images`` asks."""
+        """What is wrong with a mask file for its image, or None: what ``check_masks`` asks."""
         return saliency_folders.mask_defect(mask, image)

@@ -29,8 +29,8 @@ from PIL import Image
 
 from ..utils.images import file_defect, image_shape
 from ..utils.masks import SALIENT, binarize, read_grey_values, size_defect
-from .checks.errors import BadDataError
-from .checks.formats import read_names
+from .checks.lists import read_names
+from .checks.problems import BadDataError
 
 SETS = ('MSRA-B', 'ECSSD', 'PASCAL-S', 'HKU-IS', 'DUT-OMRON', 'DUTS-TR', 'DUTS-TE', 'SOD')
 TRAINING_SETS = ('MSRA-B', 'DUTS-TR')

@@ -3,15 +3,19 @@
 Three steps, all called by ``tools/train.py``, the first two by ``tools/test.py``:
 
 1. ``check_data`` reads the config and the annotation files, before anything is built.
-2. ``check_images`` looks at every image and mask of a validation or test set, before the first iteration.
+2. ``check_splits`` looks at what is built, before the first iteration: images, masks.
 3. ``skip_bad_samples`` puts ``SkipBadSample`` around the loading transforms of the training pipelines. Good samples
    pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it.
 
-The command line imports this package before it has chosen a device, so nothing in it imports torch before it is used:
-mmengine's loggers, datasets and processes are imported inside of functions.
+Every check is a function of its own that yields ``Problem``s. The command line imports this package before it has
+chosen a device, so nothing in it imports torch before it is used: mmengine's loggers, datasets and processes are
+imported inside of functions.
 """
-from .configs import check_data, skip_bad_samples
-from .errors import BadDataError
-from .files import check_images
+from . import classification, coco, segmentation, voc  # noqa: F401  each registers its checks
+from .built import BuiltSplit
+from .configs import check_data
+from .pipelines import skip_bad_samples
+from .problems import BadDataError
+from .run import check_splits
 
-__all__ = ['BadDataError', 'check_data', 'check_images', 'skip_bad_samples']
+__all__ = ['BadDataError', 'BuiltSplit', 'check_data', 'check_splits', 'skip_bad_samples']

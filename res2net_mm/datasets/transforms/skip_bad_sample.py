@@ -10,8 +10,8 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from ...models.layers.arguments import Flag, Integer, OrNone, Settings, checked, naming_argument
 from ...registry import TRANSFORMS
 from ...utils.images import file_defect
-from ..checks.errors import BadDataError, warn
-from ..checks.files import MaskLabels, label_defect
+from ..checks.masks import MaskLabels, label_defect
+from ..checks.problems import BadDataError, warn
 
 RULES = dict(
     transform=Settings(),

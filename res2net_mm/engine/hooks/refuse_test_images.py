@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from ...datasets.checks.configs import dataset_configs, leaves
-from ...datasets.checks.errors import BadDataError, refuse_defects
+from ...datasets.checks.problems import BadDataError, list_defects, report
 from ...datasets.saliency_folders import find_duplicates, find_pairs
 from ...models.layers.arguments import checked
 from ...registry import HOOKS
@@ -51,8 +51,8 @@ class RefuseTestImages(Hook):
                     continue
                 tested = [image for image, _ in pairs if image.is_file()]
                 duplicates = find_duplicates(trained, list(map(str, tested)))
-                refuse_defects(f'{len(duplicates)} images to train on are images of the test set {entry}:',
-                               [f'{image} = {test_image}' for image, test_image in duplicates])
+                report(list_defects(f'{len(duplicates)} images to train on are images of the test set {entry}:',
+                                    [f'{image} = {test_image}' for image, test_image in duplicates]))
 
 
 def image_files(dataset: Any) -> list[str]:

@@ -1,50 +1,32 @@
-"""Checks of annotation files: COCO's format, VOC's XML, lists and folders of classes, files of detections."""
+"""Checks of annotations in COCO's format, and of files of detected boxes."""
 from __future__ import annotations
 
-import gc
-import json
 import math
-import os
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
-from .errors import SHOWN, BadDataError, refuse_defects, warn
+from ...utils.config_types import ancestors
+from .lists import read_json
+from .problems import SHOWN, BadDataError, Problem, list_defects, report, warn
+from .registry import DatasetSettings, annotation_check
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # what mmpretrain takes from a folder
 
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        BadDataError: If it is not one.
-    """
-    gc.disable()  # it would walk a tree of millions of objects again and again while that grows
+@annotation_check('mmdet.CocoDataset', 'mmpose.BaseCocoStyleDataset',
+                  read_by=('load_data_list', '_load_annotations', 'parse_data_info'))
+def check_coco_dataset(settings: DatasetSettings) -> Iterator[Problem]:
+    """Check the file in COCO's format, and the file of detected boxes, of one dataset of mmdet or mmpose."""
+    if not settings.has_local_file:
+        return
+    path = settings.ann_file
+    keypoints = 'mmpose.BaseCocoStyleDataset' in ancestors(settings.kind)
+    needs = CocoNeeds(settings.labelled, classes=None if keypoints else settings.classes,
+                      keypoints=settings.metainfo['num_keypoints'] if keypoints else None)
     try:
-        return json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise BadDataError(f'{path} is not valid JSON (cut off?): {error}') from error
-    finally:
-        gc.enable()
-
-
-def read_names(path: str | Path) -> list[str]:
-    """Read a list of images, one a line.
-
-    Raises:
-        BadDataError: If it has none, or an empty line.
-    """
-    names = [line.strip() for line in Path(path).read_text().splitlines()]
-    if not any(names):
-        raise BadDataError(f'{path} names no images')
-    if '' in names:
-        raise BadDataError(f'{path}: line {names.index("") + 1} is empty')
-    return names
-
-
-# 1. COCO's format, and files of detections.
+        images = check_coco(path, needs)
+        if settings.config.get('bbox_file'):
+            check_detections(settings.config['bbox_file'], images, path)
+    except (AttributeError, KeyError, TypeError) as error:
+        yield Problem(f'{path} is not in COCO\'s format: {type(error).__name__}: {error}')
 
 
 @dataclass(frozen=True)
@@ -99,7 +81,7 @@ def check_coco(path: str, needs: CocoNeeds) -> dict[int, dict]:
         elif isinstance(annotation.get('segmentation'), list) and any(
                 len(polygon) < 6 or len(polygon) % 2 for polygon in annotation['segmentation']):
             thin.append(annotation['id'])
-    refuse_defects(f'{path}: {len(defects)} of {len(annotations)} annotations are bad:', defects)
+    report(list_defects(f'{path}: {len(defects)} of {len(annotations)} annotations are bad:', defects))
     if thin:
         warn(f'{path}: {len(thin)} annotations have polygons that are not pairs of at least three x, y; mmdet leaves '
              f'these polygons out. The first: {thin[:SHOWN]}')
@@ -136,17 +118,17 @@ def check_coco_lists(path: str, data: Any, needs: CocoNeeds) -> CocoIndex:
             raise BadDataError(f'{path} has no {name}')
 
     keys = ('id', 'file_name', 'height', 'width')
-    refuse_defects(f'{path}: images that lack one of {keys}:', [
-        f'image {image.get("id")}' for image in data['images'] if any(key not in image for key in keys)])
+    report(list_defects(f'{path}: images that lack one of {keys}:', [
+        f'image {image.get("id")}' for image in data['images'] if any(key not in image for key in keys)]))
     index = CocoIndex(images={image['id']: image for image in data['images']},
                       categories={category['id']: category['name'] for category in data['categories']})
     names = list(index.categories.values())
     if needs.classes is not None and not set(needs.classes) <= set(names):
         # mmdet would number the classes that it finds, and so shift the label of every class after a missing one.
         unknown = [name for name in needs.classes if name not in names]
-        refuse_defects(
+        report(list_defects(
             f'{path}: {len(unknown)} of the {len(needs.classes)} classes of the dataset are not in its categories '
-            f'{names[:20]}; name yours with metainfo=dict(classes=(...)). Missing are:', unknown)
+            f'{names[:20]}; name yours with metainfo=dict(classes=(...)). Missing are:', unknown))
     return index
 
 
@@ -202,115 +184,7 @@ def check_detections(path: str, images: Mapping[int, dict], annotation_file: str
     boxes = read_json(path)
     if not isinstance(boxes, list) or not boxes:
         raise BadDataError(f'{path} must hold a list of detections')
-    refuse_defects(f'{path}: detections that are not of the images of {annotation_file}, or lack four numbers of bbox:',
-                   [f'detection number {number}: {str(box)[:100]}' for number, box in enumerate(boxes)
-                    if box.get('image_id') not in images or not is_box(box.get('bbox', ()))])
-
-
-# 2. VOC's format.
-
-
-def check_xml(path: str, dataset: dict, classes: Sequence[str] | None, labelled: bool) -> None:
-    """Check the list of a dataset in VOC's format, and the XML file of every image that it names.
-
-    Args:
-        path (str): The list.
-        dataset (dict): The config of the dataset.
-        classes (Sequence[str] | None): Names of its classes; objects of others are not looked at.
-        labelled (bool): Whether a set without any object is an error.
-
-    Raises:
-        BadDataError: If a file is missing or broken, or no image has an object of the classes.
-    """
-    classes = classes or ()
-    prefix = (dataset.get('data_prefix') or {}).get('sub_data_root') or ''
-    folder = Path(dataset.get('data_root') or '', prefix, dataset.get('ann_subdir', 'Annotations'))
-    defects, count = [], 0
-    for name in read_names(path):
-        xml = folder / f'{name}.xml'
-        try:
-            root = ElementTree.parse(xml).getroot()
-            wanted = [item for item in root.findall('object') if element_text(item, 'name') in classes]
-            count += len(wanted)
-            numbers = [float(element_text(item, f'bndbox/{side}')) for item in wanted
-                       for side in ('xmin', 'ymin', 'xmax', 'ymax')]
-            if root.find('size') is not None:
-                numbers += [int(element_text(root, f'size/{side}')) for side in ('width', 'height')]
-            if not all(map(math.isfinite, numbers)):
-                defects.append(f'{xml} has a number that is not finite')
-        except FileNotFoundError:
-            defects.append(f'{xml} does not exist')
-        except (ElementTree.ParseError, OSError) as error:
-            defects.append(f'{xml} cannot be read: {error}')
-        except ValueError:
-            defects.append(f'{xml}: every object needs a name and a bndbox of four numbers, size a width and a height')
-    refuse_defects(f'{path}: annotations of {len(defects)} images are bad:', defects)
-    if labelled and not count:
-        raise BadDataError(f'{path}: no image has an object of the classes {tuple(classes)}')
-
-
-def element_text(parent: ElementTree.Element, path: str) -> str:
-    """The text of an element inside another; '' if it has none.
-
-    Raises:
-        ValueError: If there is no such element.
-    """
-    text = parent.findtext(path)
-    if text is None:
-        raise ValueError(f'<{parent.tag}> has no {path}')
-    return text
-
-
-# 3. Classification.
-
-
-def check_labels(path: str, lines: Sequence[str], classes: Sequence[str] | None) -> None:
-    """Check the lines ``image label`` of a classification set.
-
-    Args:
-        path (str): The file of the lines.
-        lines (Sequence[str]): The lines.
-        classes (Sequence[str] | None): Names of the classes; None: any label is allowed.
-
-    Raises:
-        BadDataError: If a line does not end with a label of the classes.
-    """
-    defects = []
-    for number, line in enumerate(lines, 1):
-        label = line.rpartition(' ')[2]
-        if not label.isdigit() or classes is not None and int(label) >= len(classes):
-            defects.append(f'line {number}: {line}')
-    allowed = f'from 0 to {len(classes) - 1}' if classes is not None else 'of 0 or more'
-    refuse_defects(f'{path}: lines that do not end with a label {allowed}:', defects)
-
-
-def check_image_folders(dataset: dict, classes: Sequence[str] | None) -> None:
-    """Check a classification set of a folder of images for every class.
-
-    ImageNet's may have a list, which is checked instead.
-
-    Args:
-        dataset (dict): The config of the dataset.
-        classes (Sequence[str] | None): Names of its classes; None: there are as many as folders.
-
-    Raises:
-        BadDataError: If the folders are not there, of another number, or without any image.
-    """
-    root, split = dataset.get('data_root') or '', dataset.get('split') or ''
-    listed = os.path.join(root, 'meta', f'{split}.txt')
-    if split and os.path.isfile(listed):
-        check_labels(listed, read_names(listed), classes)
-        return
-    prefix = dataset.get('data_prefix') or split
-    folder = os.path.join(root, (prefix.get('img_path') or '') if isinstance(prefix, dict) else prefix)
-    if not os.path.isdir(folder):
-        raise BadDataError(f'{folder} does not exist')
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    if not names:
-        raise BadDataError(f'{folder} is empty: it must have a folder of images for every class')
-    if classes is not None and len(names) != len(classes):
-        raise BadDataError(f'{folder} has {len(names)} folders, {", ".join(names[:SHOWN])}, ...; the dataset has '
-                           f'{len(classes)} classes, and needs a folder for each')
-    if not any(file.lower().endswith(IMAGE_SUFFIXES) for name in names
-               for _, _, files in os.walk(os.path.join(folder, name)) for file in files):
-        raise BadDataError(f'{folder} has no image ({", ".join(IMAGE_SUFFIXES)}) in any of its {len(names)} folders')
+    report(list_defects(
+        f'{path}: detections that are not of the images of {annotation_file}, or lack four numbers of bbox:',
+        [f'detection number {number}: {str(box)[:100]}' for number, box in enumerate(boxes)
+         if box.get('image_id') not in images or not is_box(box.get('bbox', ()))]))

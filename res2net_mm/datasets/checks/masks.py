@@ -1,9 +1,9 @@
-"""Checks of the images and masks that a score depends on, before the first iteration."""
+"""Checks of the masks that a score depends on, before the first iteration."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -11,12 +11,13 @@ from PIL import Image
 from ...utils.config_types import ancestors
 from ...utils.images import file_defect, image_shape
 from ...utils.masks import size_defect
-from .configs import inherits, is_missing, leaves
-from .errors import refuse_defects
+from .built import BuiltSplit
+from .configs import is_missing
+from .problems import Problem, list_defects
+from .registry import inherits
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
-    from mmengine.runner import BaseLoop
 
 
 @dataclass(frozen=True)
@@ -32,33 +33,25 @@ class MaskLabels:
     ignore_index: int = 255
 
 
-def check_images(loop: BaseLoop | None) -> None:
-    """Check every image of a validation or test set, and every mask of a segmentation set.
-
-    An image is read at its two ends only. A mask is decoded: its size and its labels have to fit.
+def check_masks(split: BuiltSplit) -> Iterator[Problem]:
+    """Check every mask of a validation or test set of segmentation: it is decoded, its size and its labels have to fit.
 
     Args:
-        loop (mmengine.runner.BaseLoop | None): The loop that will go over the set.
-
-    Raises:
-        BadDataError: If one is missing, cut off or does not fit.
+        split (BuiltSplit): The set. A set to train on is left alone: its masks are checked when they are loaded.
     """
-    from mmengine.dataset import BaseDataset
+    if split.name == 'train':
+        return
     defects: dict[str, str | None] = {}
-    for dataset in leaves(getattr(getattr(loop, 'dataloader', None), 'dataset', None)):
-        if not isinstance(dataset, BaseDataset):
-            continue
+    for dataset in split.datasets:
         mask_defect = mask_check(dataset)
-        for index in range(len(dataset)):
-            # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
-            info = BaseDataset.get_data_info(dataset, index)
-            image, mask = info.get('img_path'), info.get('seg_map_path')
-            if isinstance(image, str) and image not in defects:
-                defects[image] = file_defect(image)
-            if mask_defect and mask and not is_missing(image) and not defects.get(image):
+        if mask_defect is None:
+            continue
+        for info in split.annotations(dataset):
+            image, mask = str(info.get('img_path')), info.get('seg_map_path')
+            if mask and mask not in defects and not is_missing(image) and not file_defect(image):
                 defects[mask] = file_defect(mask) or mask_defect(mask, image)
-    bad_files = [f'{path} {defect}' for path, defect in defects.items() if defect]
-    refuse_defects(f'{len(bad_files)} images or masks to evaluate on are bad:', bad_files)
+    bad_masks = [f'{path} {defect}' for path, defect in defects.items() if defect]
+    yield from list_defects(f'{len(bad_masks)} masks to evaluate on are bad:', bad_masks)
 
 
 def mask_check(dataset: BaseDataset) -> Callable[[str, str], str | None] | None:

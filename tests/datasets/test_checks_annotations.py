@@ -45,7 +45,7 @@ def test_coco_file(edit, message, broken_shapes):
 
 def test_polygons_that_mmdet_leaves_out(broken_shapes, monkeypatch):
     messages = []
-    monkeypatch.setattr('res2net_mm.datasets.checks.formats.warn', messages.append)
+    monkeypatch.setattr('res2net_mm.datasets.checks.coco.warn', messages.append)
     path = broken_shapes / 'annotations' / 'instances_train2017.json'
     data = json.loads(path.read_text())
     data['annotations'][1]['segmentation'] = [[1, 2, 3, 4]]

@@ -1,17 +1,15 @@
 """Images and masks to evaluate on: every defect stops the run before it starts."""
-from types import SimpleNamespace
-
 import pytest
 from helpers import MASK_DEFECTS, expect_bad_data, segmentation_config, write_unknown_label
 from mmengine.registry import DATASETS, init_default_scope
 
-from res2net_mm.datasets.checks import check_data, check_images
+from res2net_mm.datasets.checks import BuiltSplit, check_data, check_splits
 
 
-def loop(cfg):
-    """A validation loop as far as check_images looks at it."""
+def built(cfg):
+    """The validation set of a config."""
     init_default_scope(cfg.default_scope)
-    return SimpleNamespace(dataloader=SimpleNamespace(dataset=DATASETS.build(cfg.val_dataloader.dataset)))
+    return [BuiltSplit('val', [DATASETS.build(cfg.val_dataloader.dataset)])]
 
 
 @pytest.mark.slow
@@ -19,9 +17,9 @@ def loop(cfg):
 def test_images_and_masks_to_evaluate_on(name, spoil, message, masks):
     cfg = segmentation_config(masks, 'val')
     check_data(cfg, ['val'])
-    check_images(loop(cfg))
+    check_splits(built(cfg))
     spoil(masks / name)
-    expect_bad_data(f'1 images or masks.*{masks / name} .*{message}', check_images, loop(cfg))
+    expect_bad_data(f'1 (images|masks) to evaluate.*{masks / name} .*{message}', check_splits, built(cfg))
 
 
 def test_masks_that_a_class_of_ones_own_loads(masks):
@@ -38,6 +36,6 @@ def test_masks_that_a_class_of_ones_own_loads(masks):
 
     write_unknown_label(masks / 'SegmentationClass' / 'b.png')
     cfg.val_dataloader.dataset.pipeline[1].type = ReadOtherLabels
-    check_images(loop(cfg))
+    check_splits(built(cfg))
     cfg.val_dataloader.dataset.pipeline[1].type = ReadLabels
-    expect_bad_data('b.png is a mask with label 2', check_images, loop(cfg))
+    expect_bad_data('b.png is a mask with label 2', check_splits, built(cfg))

@@ -1,0 +1,45 @@
+"""What the checks look at once datasets are built."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Iterator
+
+from .configs import leaves
+
+if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+    from mmengine.runner import BaseLoop
+    from torch.utils.data import DataLoader
+
+
+@dataclass(frozen=True)
+class BuiltSplit:
+    """One split of a run, built.
+
+    Attributes:
+        name (str): 'train', 'val' or 'test'.
+        datasets (list[BaseDataset]): Its datasets of mmengine's kind, without wrappers.
+        metrics (list[BaseMetric]): What it is evaluated by. Defaults to none.
+        dataloader (DataLoader | None): What makes batches of it. Defaults to None.
+    """
+
+    name: str
+    datasets: list[BaseDataset]
+    metrics: list[Any] = field(default_factory=list)
+    dataloader: DataLoader | None = None
+
+    @classmethod
+    def from_loop(cls, name: str, loop: BaseLoop | None) -> BuiltSplit:
+        """The split that a loop of a Runner goes over; one without datasets if there is no loop."""
+        from mmengine.dataset import BaseDataset
+        dataloader = getattr(loop, 'dataloader', None)
+        datasets = [leaf for leaf in leaves(getattr(dataloader, 'dataset', None)) if isinstance(leaf, BaseDataset)]
+        return cls(name, datasets, list(getattr(getattr(loop, 'evaluator', None), 'metrics', [])), dataloader)
+
+    @staticmethod
+    def annotations(dataset: BaseDataset) -> Iterator[dict]:
+        """What one of the datasets knows of each of its images."""
+        from mmengine.dataset import BaseDataset
+        for index in range(len(dataset)):
+            # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
+            yield BaseDataset.get_data_info(dataset, index)

@@ -1,0 +1,23 @@
+"""The checks of a run that is built, one after another."""
+from __future__ import annotations
+
+from typing import Sequence
+
+from .built import BuiltSplit
+from .images import check_images
+from .masks import check_masks
+from .problems import report
+
+SPLIT_CHECKS = (check_images, check_masks)  # of one split each
+
+
+def check_splits(splits: Sequence[BuiltSplit]) -> None:
+    """Check what a run is about to use, and log what is no error.
+
+    Args:
+        splits (Sequence[BuiltSplit]): Its splits.
+
+    Raises:
+        BadDataError: If a score would be wrong, or the run would end in an error.
+    """
+    report(problem for split in splits for check in SPLIT_CHECKS for problem in check(split))
