@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from res2net_mm import DLA, BLRes2Net, CifarRes2NeXt, DSSHead, Res2Net, Res2SharedHead
+from res2net_mm.models.layers.arguments import ArgumentError, Text
 
 MODELS = (Res2Net, DLA, BLRes2Net, CifarRes2NeXt, Res2SharedHead, DSSHead)
 
@@ -62,3 +63,14 @@ def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
 def test_unknown_arguments_are_a_type_error():
     with pytest.raises(TypeError, match="Res2Net: got an unexpected keyword argument 'scale'"):
         Res2Net(scale=4)
+
+
+@pytest.mark.parametrize('path', ['a' * 256, 'ä' * 128, 'folder/' + 'a' * 300, 'a/' * 2100])
+def test_paths_that_no_file_system_takes(path):
+    with pytest.raises(ArgumentError, match='path=.* must be the name of a file or folder, of 4095 bytes at most'):
+        Text(file=True).check('path', path, {})
+
+
+@pytest.mark.parametrize('path', ['a' * 255, 'a/' * 2000, 'https://host/file?signature=' + 'a' * 300])
+def test_long_paths_and_addresses(path):
+    assert Text(file=True).check('path', path, {}) == path

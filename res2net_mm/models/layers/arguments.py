@@ -33,6 +33,7 @@ from torch.nn.parameter import is_lazy
 Arguments = Dict[str, Any]  # all arguments of a call by name
 Limit = Union[int, Callable[[Arguments], int]]
 MOST = 2**31 - 1  # of any integer, as in PyTorch's kernels
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on Linux
 MOST_WEIGHTS = 1 << 30  # 4 GiB in float32; the largest of the published models has 100 million
 Init = TypeVar('Init', bound=Callable[..., None])
 
@@ -244,6 +245,11 @@ class Text(Rule):
         """Return the value."""
         if not isinstance(value, (str, Path) if self.file else str) or '\0' in str(value):
             refuse(name, value, 'the name of a file or folder, a text' if self.file else 'a text')
+        path = str(value).encode(errors='surrogatepass')
+        if self.file and b'://' not in path and (
+                len(path) > LONGEST_PATH or max(map(len, path.split(b'/'))) > LONGEST_NAME):
+            refuse(name, value, f'the name of a file or folder, of {LONGEST_PATH} bytes at most, {LONGEST_NAME} of '
+                   'them between two slashes')
         return value
 
 
