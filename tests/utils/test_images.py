@@ -27,4 +27,4 @@ def test_image_that_is_cut_off(suffix, image):
     cut(path)
     assert file_defect(str(path)).startswith('is cut off')
     path.write_text('<html>404</html>')
-    assert file_defect(str(path)).startswith('is cut off or broken: cannot identify')
+    assert file_defect(str(path)) == "is not an image: it starts with b'<html>404</html>'"

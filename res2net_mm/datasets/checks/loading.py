@@ -1,0 +1,52 @@
+"""What the loading transforms of a dataset read, and the sizes that its images are annotated with."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
+
+from ...utils.config_types import ancestors
+from ...utils.images import Decoder
+from .registry import inherits
+
+if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+
+
+def find_image_loader(transforms: Iterable[Any]) -> Any | None:
+    """The transform that decodes image files; None if there is none that ``image_decoder`` knows."""
+    return next((loader for loader in map(unguarded, transforms) if image_decoder(loader)), None)
+
+
+def unguarded(transform: Any) -> Any:
+    """The transform that a SkipBadSample is put around; any other as it is."""
+    return transform.transform if 'res2net_mm.SkipBadSample' in ancestors(type(transform)) else transform
+
+
+def image_decoder(transform: Any) -> Decoder | None:
+    """How a transform decodes image files; None if it does not, or reads another kind of file in a way of its own."""
+    bases = ancestors(type(transform))
+    base = bases.get('mmpose.LoadImage') or bases.get('mmcv.LoadImageFromFile')
+    if not inherits(type(transform), base, 'transform'):
+        return None
+    return Decoder(transform.imdecode_backend, transform.color_type)
+
+
+def reads_local_files(transform: Any) -> bool:
+    """Whether a loading transform takes paths as files of this machine, and not as keys of a database."""
+    settings = getattr(transform, 'backend_args', None) or getattr(transform, 'file_client_args', None) or {}
+    return settings.get('backend', 'local') in ('local', 'disk')
+
+
+def annotated_size(info: Mapping[str, Any], dataset: BaseDataset | None = None) -> tuple[int, int] | None:
+    """Height and width that an image is annotated with; None if they are not known.
+
+    Args:
+        info (Mapping): What the dataset knows of the image.
+        dataset (BaseDataset | None): The dataset: those of mmpose keep the sizes to themselves. Defaults to None.
+    """
+    if 'height' not in info:
+        coco = getattr(dataset, 'coco', None)
+        info = getattr(coco, 'imgs', {}).get(info.get('img_id'), {})
+    height, width = info.get('height'), info.get('width')
+    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
+        return height, width
+    return None
