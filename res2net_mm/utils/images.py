@@ -240,10 +240,13 @@ def inspect_file(path: str) -> tuple[str | None, ImageHeader | None]:
     if header and header.size[0] * header.size[1] > max_pixels():
         return pixels_defect(f'{header.size[0]} x {header.size[1]} (height x width)'), header
     marker = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}.get(start[:2])  # of JPEG and PNG
-    if marker and marker in end or not path.lower().endswith(('.jpg', '.jpeg', '.png')):
-        return None, header
-    if header is None and marker is None and not cv2.haveImageReader(path):
+    suffix = os.path.splitext(path)[1].lower()
+    if header is None and marker is None and suffix in SUFFIXES and not cv2.haveImageReader(path):
         return f'is not an image: it starts with {start!r}', None
+    if header is None and suffix in ('.bmp', '.webp'):  # not TIFF: there are kinds of it that Pillow does not know
+        return 'is cut off or broken: it has no valid header', None
+    if marker and marker in end or suffix not in ('.jpg', '.jpeg', '.png'):
+        return None, header
     try:  # cameras and programs write things after the end, which is harmless
         with Image.open(path) as image:
             image.load()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ...utils.images import Decoder, annotated_size_defect, file_defect, image_defect, read_header
 from .built import BuiltSplit
-from .loading import annotated_size, find_image_loader, image_decoder, reads_local_files, unguarded
+from .loading import annotated_size, find_image_loader, image_decoder, read_sizes, reads_local_files, unguarded
 from .problems import Problem, list_defects
 from .sharing import check_files
 
@@ -71,9 +71,10 @@ def sized_images(split: BuiltSplit, dataset: BaseDataset) -> Iterator[SizedImage
     """The image files of a dataset, each with its annotated size; none if they are not on this machine."""
     if not all(map(reads_local_files, map(unguarded, split.transforms(dataset)))):
         return
+    sizes = read_sizes(dataset)
     for info in split.annotations(dataset):
         if isinstance(info.get('img_path'), str):
-            yield info['img_path'], annotated_size(info, dataset)
+            yield info['img_path'], annotated_size(info) or sizes.get(info.get('img_id'))
 
 
 def training_size_defect(image: SizedImage, decoder: Decoder) -> str | None:
@@ -120,10 +121,12 @@ def decoding_defect(path: str, size: tuple[int, int] | None, loader: Callable) -
             pass
     try:
         loaded = loader(dict(img_path=path))
+    except AssertionError:  # mmcv's, which says no more
+        loaded = None
     except Exception as error:
         return f'cannot be decoded: {type(error).__name__}: {error}'.splitlines()[0]
     if loaded is None:
-        return 'cannot be decoded'
+        return 'cannot be decoded: it is damaged, or of a kind that its loading transform does not know'
     shape = loaded['img'].shape[:2]
     return None if size in (None, shape) else (
         f'is {shape[0]} x {shape[1]} pixels (height x width) and annotated as {size[0]} x {size[1]}')

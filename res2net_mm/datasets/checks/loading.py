@@ -1,10 +1,14 @@
 """What the loading transforms of a dataset read, and the sizes that its images are annotated with."""
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from ...utils.config_types import ancestors
 from ...utils.images import Decoder
+from .lists import read_json
+from .problems import BadDataError
 from .registry import inherits
 
 if TYPE_CHECKING:
@@ -36,17 +40,30 @@ def reads_local_files(transform: Any) -> bool:
     return settings.get('backend', 'local') in ('local', 'disk')
 
 
-def annotated_size(info: Mapping[str, Any], dataset: BaseDataset | None = None) -> tuple[int, int] | None:
+def annotated_size(info: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width that an image is annotated with; None if they are not known.
 
     Args:
-        info (Mapping): What the dataset knows of the image.
-        dataset (BaseDataset | None): The dataset: those of mmpose keep the sizes to themselves. Defaults to None.
+        info (Mapping): What the dataset, or a file in COCO's format, says of the image.
     """
-    if 'height' not in info:
-        coco = getattr(dataset, 'coco', None)
-        info = getattr(coco, 'imgs', {}).get(info.get('img_id'), {})
     height, width = info.get('height'), info.get('width')
     if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
         return height, width
     return None
+
+
+def read_sizes(dataset: BaseDataset) -> dict[Any, tuple[int, int]]:
+    """Height and width of the images of a dataset of mmpose, by id; nothing for others.
+
+    The dataset itself forgets them. The first process of a distributed run reads them from the file, for all.
+    """
+    if 'mmpose.BaseCocoStyleDataset' not in ancestors(type(dataset)) or not os.path.isfile(dataset.ann_file):
+        return {}
+    from mmengine.dist import broadcast_object_list, is_main_process
+    sizes: list[dict[Any, tuple[int, int]]] = [{}]
+    if is_main_process():
+        with suppress(BadDataError, AttributeError, KeyError, TypeError):  # not COCO's format, but one of its own
+            images = read_json(dataset.ann_file)['images']
+            sizes = [{image['id']: size for image in images if (size := annotated_size(image))}]
+    broadcast_object_list(sizes)
+    return sizes[0]
