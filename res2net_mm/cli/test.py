@@ -93,8 +93,8 @@ def check_images(runner: Runner, stop: bool) -> None:
     from ..datasets.transforms import guard_evaluation
     from ..evaluation import CountBadImages
     split = BuiltSplit.from_loop('test', runner.test_loop, bad_images_are_fatal=stop)
-    check_splits([split])
     guard_evaluation(split)
+    check_splits([split])
     if not stop:
         runner.test_loop.evaluator = CountBadImages(runner.test_loop.evaluator)
 

@@ -82,9 +82,9 @@ def train(args: Namespace) -> None:
         runner.logger.warning(warning)
     # Built in the order in which the Runner would.
     splits = [BuiltSplit.from_loop('train', runner.train_loop), BuiltSplit.from_loop('val', runner.val_loop)]
-    check_splits(splits)
     from ..datasets.transforms import guard_evaluation
     guard_evaluation(splits[1])
+    check_splits(splits)
     try:
         runner.train()
     except OSError as error:

@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, PixelData
 
 from ..utils.config_types import ancestors
 from ..utils.errors import UserError
@@ -109,7 +109,8 @@ def miss_pixels(sample: Any) -> bool:
     """Predict no class anywhere, and a map of zeros; returns whether there was a map."""
     maps = [name for name in ('pred_sem_seg', 'seg_logits') if name in sample]
     for name in maps:
-        sample.get(name).data = torch.full_like(sample.get(name).data, -1 if name == 'pred_sem_seg' else 0)
+        wrong = torch.full_like(sample.get(name).data, -1 if name == 'pred_sem_seg' else 0)
+        setattr(sample, name, PixelData(data=wrong))
     return bool(maps)
 
 
@@ -117,10 +118,11 @@ def miss_keypoints(sample: Any) -> bool:
     """Put all keypoints far away; returns whether there were any."""
     if 'pred_instances' not in sample or 'keypoints' not in sample.pred_instances:
         return False
-    instances = sample.pred_instances
+    instances = sample.pred_instances.clone()
     instances.keypoints = instances.keypoints + FAR_AWAY
     if 'keypoint_scores' in instances:
         instances.keypoint_scores = 0 * instances.keypoint_scores
+    sample.pred_instances = instances
     return True
 
 

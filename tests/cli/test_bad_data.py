@@ -6,7 +6,9 @@ import torch
 from helpers import DEMO, FAST, arguments, cut, expect_failure
 from mmengine.config import DictAction
 from mmengine.runner import Runner
+from PIL import Image
 
+from res2net_mm.cli.test import main as run_test
 from res2net_mm.cli.train import main as run_train
 from res2net_mm.utils.config import load_config
 from res2net_mm.utils.config_edits import move_data_root
@@ -66,3 +68,21 @@ def test_good_data_is_trained_on_as_by_the_runner_itself(small_shapes, tmp_path)
                     for name in ('ours', 'theirs'))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.slow
+def test_bad_images_to_test_on(broken_shapes, tmp_path, capsys):
+    """They stop the test before it starts, or count as wrong, as the user chose."""
+    run_train([DEMO, *arguments(broken_shapes, tmp_path / 'run')])
+    checkpoint = str(tmp_path / 'run' / 'iter_2.pth')
+    options = arguments(broken_shapes, tmp_path / 'test')
+    (broken_shapes / 'val2017' / '000001.png').write_text('<html>404</html>')
+    Image.new('RGB', (4000, 1)).save(broken_shapes / 'val2017' / '000002.png')
+    expect_failure(capsys, run_test, [DEMO, checkpoint, *options],
+                   r'(?s)error: 2 images to evaluate on are bad:.*000001.png is not an image.*000002.png is 1 x 4000')
+    assert not any('Iter(test)' in line for line in log(tmp_path / 'test'))
+    run_test([DEMO, checkpoint, '--bad-images', 'count-as-wrong', *arguments(broken_shapes, tmp_path / 'counted'),
+              'default_hooks.logger.interval=1'])
+    text = '\n'.join(log(tmp_path / 'counted'))
+    assert 'Iter(test) [3/3]' in text
+    assert re.search(r'2 bad images count as wrong\S* .*:\n  \S*000001.png is not.*\n  \S*000002.png is 1 x', text)

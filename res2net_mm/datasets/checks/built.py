@@ -48,12 +48,15 @@ class BuiltSplit:
             # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
             yield BaseDataset.get_data_info(dataset, index)
 
-    def transforms(self, dataset: BaseDataset) -> list[Any]:
-        """The transforms of one of the datasets, then those of wrappers: mmpose's CombinedDataset loads the images."""
+    def pipelines(self, dataset: BaseDataset) -> list[Any]:
+        """The pipelines of one of the datasets, and of wrappers: mmpose's CombinedDataset loads the images."""
         wrappers = [item for item in with_wrapped(getattr(self.dataloader, 'dataset', None))
                     if item not in self.datasets]
-        return [transform for item in [dataset, *wrappers]
-                for transform in getattr(getattr(item, 'pipeline', None), 'transforms', [])]
+        return [item.pipeline for item in [dataset, *wrappers] if hasattr(item, 'pipeline')]
+
+    def transforms(self, dataset: BaseDataset) -> list[Any]:
+        """The transforms in those pipelines."""
+        return [transform for pipeline in self.pipelines(dataset) for transform in getattr(pipeline, 'transforms', [])]
 
 
 def with_wrapped(dataset: Any) -> list:

@@ -36,35 +36,44 @@ def check_images(split: BuiltSplit) -> Iterator[Problem]:
     for dataset in split.datasets:
         images = list(sized_images(split, dataset))
         check = partial(evaluated_image_defect, loader=find_image_loader(split.transforms(dataset)))
-        for (path, _), defect in check_files(images, check, f'checking {len(images)} images ({split.name})').items():
-            defects.setdefault(path, defect)
+        found = check_files(images, check, f'checking {len(images)} images ({split.name})')
+        defects.update(tell_pipelines(split, dataset, found))
     bad_images = [f'{path} {defect}' for path, defect in defects.items()]
     yield from list_defects(f'{len(bad_images)} images to evaluate on are bad:', bad_images,
                             fatal=split.bad_images_are_fatal)
 
 
 def check_training_sizes(split: BuiltSplit, dataset: BaseDataset) -> Iterator[Problem]:
-    """Compare the images of a dataset to train on with the sizes that they are annotated with.
-
-    SkipBadSample is told which ones differ: not every dataset gives its transforms the sizes.
-    """
+    """Compare the images of a dataset to train on with the sizes that they are annotated with."""
     loader = find_image_loader(split.transforms(dataset))
     decoder = image_decoder(loader) if loader else None
     if decoder is None:
         return
     images = [(path, size) for path, size in sized_images(split, dataset) if size and ':' not in path]
     check = partial(training_size_defect, decoder=decoder)
-    found = check_files(images, check, f'comparing the sizes of {len(images)} images (train)')
-    defects = {path: defect for (path, _), defect in found.items()}
-    for transform in split.transforms(dataset):
-        if transform is not unguarded(transform):
-            transform.known_defects.update(defects)
+    defects = tell_pipelines(split, dataset, check_files(
+        images, check, f'comparing the sizes of {len(images)} images (train)'))
     share = len(defects) / max(1, len(images))
     fate = (f'more than {TOLERATED:.0%} of them, so that the annotations must be wrong' if share > TOLERATED
             else 'they are skipped')
     yield from list_defects(
         f'{len(defects)} of {len(images)} training images have another size than they are annotated with; {fate}:',
         [f'{path} {defect}' for path, defect in defects.items()], fatal=share > TOLERATED)
+
+
+def tell_pipelines(split: BuiltSplit, dataset: BaseDataset, found: dict[SizedImage, str]) -> dict[str, str]:
+    """Tell SkipBadSample and EvaluationPipeline which images are bad, and what is wrong with each.
+
+    They look at an image themselves, but not every dataset gives its transforms the annotated size.
+
+    Returns:
+        dict[str, str]: What is wrong, by path.
+    """
+    defects = {path: defect for (path, _), defect in found.items()}
+    for guard in (*split.pipelines(dataset), *split.transforms(dataset)):
+        if hasattr(guard, 'known_defects'):
+            guard.known_defects.update(defects)
+    return defects
 
 
 def sized_images(split: BuiltSplit, dataset: BaseDataset) -> Iterator[SizedImage]:

@@ -9,8 +9,7 @@ from mmengine.dataset import Compose
 
 from ...utils.images import BAD_IMAGE, image_shape, max_pixels
 from ..checks.built import BuiltSplit, with_wrapped
-from ..checks.images import evaluated_image_defect
-from ..checks.loading import annotated_size, find_image_loader, image_decoder, reads_local_files
+from ..checks.loading import annotated_size, image_decoder
 from ..checks.problems import BadDataError
 
 STAND_IN = (256, 256)  # height and width of the grey image that stands for a bad one
@@ -18,7 +17,7 @@ OPTION = '; to count it as wrong and go on, use --bad-images count-as-wrong'
 
 
 def guard_evaluation(split: BuiltSplit) -> None:
-    """Have the pipelines of a set that is evaluated deal with images that cannot be used.
+    """Have the pipelines of a set that is evaluated deal with images that cannot be used; goes before ``check_splits``.
 
     Args:
         split (BuiltSplit): The set; whether its bad images are fatal says what becomes of them. Its datasets are
@@ -41,12 +40,16 @@ class EvaluationPipeline(Compose):
         pipeline (Compose): The pipeline of a dataset.
         replace (bool): Put a grey image in the place of a bad one, instead of raising an error. Defaults to False.
         advice (str): The end of the error's message. Defaults to ''.
+
+    Attributes:
+        known_defects (dict[str, str]): What is wrong with images, by path, that were checked before the run.
     """
 
     def __init__(self, pipeline: Compose, replace: bool = False, advice: str = '') -> None:
         super().__init__(pipeline.transforms)
         self.replace = replace
         self.advice = advice
+        self.known_defects: dict[str, str] = {}
 
     def __call__(self, data: dict) -> dict | None:
         """Make a sample of what a dataset knows of an image.
@@ -55,7 +58,7 @@ class EvaluationPipeline(Compose):
             BadDataError: If a transform fails, and if nothing can be put in the place of the image.
         """
         given = dict(data)  # transforms add to it
-        defect = self.image_defect(given) if self.replace else None
+        defect = self.known_defects.get(given.get('img_path', '')) if self.replace else None
         if defect is None:
             try:
                 return super().__call__(data)
@@ -68,13 +71,6 @@ class EvaluationPipeline(Compose):
         except Exception as error:  # the image was not what is wrong
             raise BadDataError(f'{name_image(given)} {defect}; nor can a grey image take its place: '
                                f'{type(error).__name__}: {error}') from error
-
-    def image_defect(self, given: dict) -> str | None:
-        """What is wrong with an image file, as the check before the run finds it, or None."""
-        path, loader = given.get('img_path'), find_image_loader(self.transforms)
-        if loader is None or not isinstance(path, str) or ':' in path or not reads_local_files(loader):
-            return None
-        return evaluated_image_defect((path, annotated_size(given)), loader)
 
     def stand_in(self, given: dict, defect: str) -> dict | None:
         """The sample of a grey image, marked with what is wrong with the image whose place it takes."""
