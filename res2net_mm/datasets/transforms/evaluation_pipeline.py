@@ -26,7 +26,8 @@ def guard_evaluation(split: BuiltSplit) -> None:
     option = OPTION if split.name == 'test' else ''
     for dataset in dict.fromkeys([*split.datasets, *with_wrapped(getattr(split.dataloader, 'dataset', None))]):
         pipeline = getattr(dataset, 'pipeline', None)
-        if isinstance(pipeline, Compose) and any(map(image_decoder, pipeline.transforms)):
+        if isinstance(pipeline, Compose) and (
+                split.bad_images_are_fatal or any(map(image_decoder, pipeline.transforms))):
             dataset.pipeline = EvaluationPipeline(pipeline, not split.bad_images_are_fatal, option)
 
 
