@@ -127,6 +127,22 @@ def test_turned_photos_in_a_wrapper(tmp_path):
     expect_bad_data('1 of 3 training images', check_splits, [photo_split(tmp_path, 'train', wrapped=True)])
 
 
+def test_a_million_images_without_sizes_are_not_gone_through(masks, monkeypatch):
+    cfg = segmentation_config(masks, 'train')
+    init_default_scope(cfg.default_scope)
+    split = BuiltSplit('train', [DATASETS.build(cfg.train_dataloader.dataset)])
+    asked, ask = [], BuiltSplit.annotations
+
+    def annotations(dataset):
+        for info in ask(dataset):
+            asked.append(info['img_path'])
+            yield info
+
+    monkeypatch.setattr(BuiltSplit, 'annotations', staticmethod(annotations))
+    check_splits([split])
+    assert len(asked) == 1
+
+
 def test_missing_images_to_train_on_are_no_matter_of_sizes(tmp_path):
     write_photos(tmp_path, 3, 0)
     (tmp_path / 'train2017' / '0.jpg').unlink()

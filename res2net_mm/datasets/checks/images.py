@@ -8,7 +8,15 @@ from PIL import Image
 
 from ...utils.images import Decoder, annotated_size_defect, file_defect, image_defect, read_header
 from .built import BuiltSplit
-from .loading import annotated_size, find_image_loader, image_decoder, read_sizes, reads_local_files, unguarded
+from .loading import (
+    annotated_size,
+    find_image_loader,
+    image_decoder,
+    knows_sizes,
+    read_sizes,
+    reads_local_files,
+    unguarded,
+)
 from .problems import Problem, list_defects
 from .sharing import check_files
 
@@ -47,7 +55,7 @@ def check_training_sizes(split: BuiltSplit, dataset: BaseDataset) -> Iterator[Pr
     """Compare the images of a dataset to train on with the sizes that they are annotated with."""
     loader = find_image_loader(split.transforms(dataset))
     decoder = image_decoder(loader) if loader else None
-    if decoder is None:
+    if decoder is None or not knows_sizes(dataset, next(split.annotations(dataset), {})):
         return
     images = [(path, size) for path, size in sized_images(split, dataset) if size and ':' not in path]
     check = partial(training_size_defect, decoder=decoder)

@@ -52,6 +52,11 @@ def annotated_size(info: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
+def knows_sizes(dataset: BaseDataset, info: Mapping[str, Any]) -> bool:
+    """Whether a dataset has annotated sizes, as what it says of one image tells: it may have a million."""
+    return 'height' in info or 'mmpose.BaseCocoStyleDataset' in ancestors(type(dataset))
+
+
 def read_sizes(dataset: BaseDataset) -> dict[Any, tuple[int, int]]:
     """Height and width of the images of a dataset of mmpose, by id; nothing for others.
 
