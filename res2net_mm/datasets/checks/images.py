@@ -72,7 +72,7 @@ def check_training_sizes(split: BuiltSplit, dataset: BaseDataset) -> Iterator[Pr
 def tell_pipelines(split: BuiltSplit, dataset: BaseDataset, found: dict[SizedImage, str]) -> dict[str, str]:
     """Tell SkipBadSample and EvaluationPipeline which images are bad, and what is wrong with each.
 
-    They look at an image themselves, but not every dataset gives its transforms the annotated size.
+    Not every dataset gives its transforms the annotated sizes, and what is found once need not be found again.
 
     Returns:
         dict[str, str]: What is wrong, by path.
