@@ -4,8 +4,10 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -426,6 +428,27 @@ class Contiguous(nn.Module):
 def cut(path):
     """Cut the last third off a file."""
     path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
+
+
+def write_turned_image(path, orientation=None):
+    """An image of 40 x 64 pixels (height x width) as they are stored, with an EXIF orientation or without."""
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 64, 3), np.uint8))
+    multiple = dict(format='MPO', save_all=True, append_images=[image]) if path.suffix == '.mpo' else {}
+    image.save(path, exif=exif, **multiple)
+
+
+def write_image_bomb(path, side):
+    """A black PNG of side x side pixels, a bit each, written row by row."""
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    compress = zlib.compressobj()
+    rows = [compress.compress(bytes((side + 7) // 8 + 1)) for _ in range(side)]
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0))
+                     + chunk(b'IDAT', b''.join([*rows, compress.flush()])) + chunk(b'IEND', b''))
 
 
 def expect_bad_data(message, check, *args):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from argparse import Namespace
 from pathlib import Path
@@ -26,6 +27,9 @@ def run_command(run: Callable[..., object], *arguments: Any,
     except errors as error:
         if any(getattr(argument, 'debug', False) for argument in arguments):
             traceback.print_exc()
+        if getattr(error, 'is_repeated', False):  # the first process says it; ended before, this one would end it
+            time.sleep(1)
+            sys.exit(1)
         fail(error_message(error))
 
 

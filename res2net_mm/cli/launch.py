@@ -34,6 +34,11 @@ def restarted() -> bool:
     return any(os.environ.get(name, '0') not in ('', '0') for name in RESTART_COUNTS)
 
 
+def is_first_of_machine(launcher: str) -> bool:
+    """Whether this process is the first one on its machine; it is alone if ``launcher`` is 'none'."""
+    return launcher == 'none' or os.environ.get(VARIABLES[launcher][2], '0') == '0'
+
+
 def join_processes(cfg: Config) -> None:
     """Make this process one of a distributed run: it knows the others, and ends when its launcher does.
 

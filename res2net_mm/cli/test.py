@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from mmengine.registry import HOOKS
@@ -15,7 +15,11 @@ from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
+from .launch import is_first_of_machine
 from .runner import build_runner, check_checkpoint, read_safely, require_parts
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--accelerate', nargs='?', const='pytorch',
                         choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
                         help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+    parser.add_argument('--bad-images', choices=('stop', 'count-as-wrong'), default='stop',
+                        help='images that cannot be used are named before the test, which stops there, or goes on and '
+                             'counts each as wrongly predicted (%(default)s)')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into DIR')
     parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS', help='how long --show shows one')
@@ -53,13 +60,14 @@ def test(args: Namespace) -> None:
     require_parts(cfg, args.config, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
-    check_data(cfg, ('test', ))
+    if is_first_of_machine(cfg.launcher):  # the others meet it later, and end with it
+        check_data(cfg, ('test', ))
     check_checkpoint(args.checkpoint)
     cfg.load_from, cfg.resume = None, False  # the hook below loads
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg)
-    check_splits([BuiltSplit.from_loop('test', runner.test_loop)])
+    check_images(runner, stop=args.bad_images == 'stop')
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
@@ -70,6 +78,25 @@ def test(args: Namespace) -> None:
     metrics = runner.test()
     if table:
         print_beside_paper(table, metrics)
+
+
+def check_images(runner: Runner, stop: bool) -> None:
+    """Check the images to test on, and prepare for those that cannot be used.
+
+    Args:
+        runner (Runner): What tests; changed in place.
+        stop (bool): End with the first one; otherwise count each as wrong.
+
+    Raises:
+        BadDataError: If one is bad, and with it the test would end, or other data are.
+    """
+    from ..datasets.transforms import guard_evaluation
+    from ..evaluation import CountBadImages
+    split = BuiltSplit.from_loop('test', runner.test_loop, bad_images_are_fatal=stop)
+    guard_evaluation(split)
+    check_splits([split])
+    if not stop:
+        runner.test_loop.evaluator = CountBadImages(runner.test_loop.evaluator)
 
 
 def paper_table(cfg: Config) -> Any:

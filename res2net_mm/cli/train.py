@@ -15,6 +15,7 @@ from ..utils.whole_file import NO_SPACE
 from .arguments import common_arguments, read_config
 from .command import run_command
 from .device import choose_device
+from .launch import is_first_of_machine
 from .resume import guard_run, resume
 from .runner import add_hook, build_runner, check_checkpoint, read_safely, require_parts
 
@@ -71,14 +72,19 @@ def train(args: Namespace) -> None:
     if args.deterministic:
         make_deterministic(cfg)
 
-    check_data(cfg, ('train', 'val'))
+    if is_first_of_machine(cfg.launcher):  # the others meet it later, and end with it
+        check_data(cfg, ('train', 'val'))
     if not cfg.get('resume'):  # or it was read to find out whether it can be resumed
         check_checkpoint(cfg.get('load_from'))
     skip_bad_samples(cfg, strict=args.strict_data)
     runner = build_runner(cfg)
     for warning in warnings:
         runner.logger.warning(warning)
-    check_splits([BuiltSplit.from_loop('val', runner.val_loop)])
+    # Built in the order in which the Runner would.
+    splits = [BuiltSplit.from_loop('train', runner.train_loop), BuiltSplit.from_loop('val', runner.val_loop)]
+    from ..datasets.transforms import guard_evaluation
+    guard_evaluation(splits[1])
+    check_splits(splits)
     try:
         runner.train()
     except OSError as error:

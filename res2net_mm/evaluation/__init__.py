@@ -1,4 +1,5 @@
-"""Metrics that no toolbox has."""
+"""Metrics that no toolbox has, and the evaluator that counts bad images."""
+from .bad_images import CountBadImages
 from .saliency_metric import SaliencyMetric
 
-__all__ = ['SaliencyMetric']
+__all__ = ['CountBadImages', 'SaliencyMetric']

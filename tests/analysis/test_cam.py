@@ -455,7 +455,7 @@ def test_errors_name_the_argument(stripes, images, tmp_path, monkeypatch):
     for arguments, message in (
         ([config, checkpoint, 'empty'], "folder 'empty' has no image in it"),
         ([config, checkpoint, 'nothing.jpg'], "image 'nothing.jpg' does not exist"),
-        ([config, checkpoint, 'text.jpg'], "image 'text.jpg' is cut off or broken"),
+        ([config, checkpoint, 'text.jpg'], "image 'text.jpg' is not an image"),
         ([config, checkpoint, 'cut.png'], "image 'cut.png' is cut off"),
         (['nothing.py', checkpoint, image], "config 'nothing.py' does not exist"),
         ([str(pose), checkpoint, image], 'is one of mmpose; maps are made of models of mmpretrain, mmseg, mmdet'),

@@ -8,7 +8,14 @@ from helpers import free_port
 from mmengine.config import Config
 
 from res2net_mm.cli import launch
-from res2net_mm.cli.launch import end_with_launcher, join_processes, mpi_address, restarted, slurm_address
+from res2net_mm.cli.launch import (
+    end_with_launcher,
+    is_first_of_machine,
+    join_processes,
+    mpi_address,
+    restarted,
+    slurm_address,
+)
 from res2net_mm.utils.errors import UserError
 
 VARIABLES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', *launch.RESTART_COUNTS,
@@ -104,3 +111,13 @@ def test_only_processes_of_a_launcher_are_watched(environment, monkeypatch):
     assert len(watched) == 2
 
 
+
+
+@pytest.mark.parametrize('launcher, variable', [('pytorch', 'LOCAL_RANK'), ('slurm', 'SLURM_LOCALID'),
+                                                ('mpi', 'OMPI_COMM_WORLD_LOCAL_RANK')])
+def test_first_of_machine(launcher, variable, monkeypatch):
+    """It alone reads the annotation files, which may be a gigabyte."""
+    for number, expected in (('0', True), ('3', False)):
+        monkeypatch.setenv(variable, number)
+        assert is_first_of_machine(launcher) is expected
+        assert is_first_of_machine('none')

@@ -6,7 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import BOX, GREY, MASK_DEFECTS, detection_config, expect_bad_data, segmentation_config, write_image
+from helpers import (
+    BOX,
+    GREY,
+    MASK_DEFECTS,
+    detection_config,
+    expect_bad_data,
+    segmentation_config,
+    write_image,
+    write_image_bomb,
+)
 from mmengine.config import ConfigDict
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
@@ -74,6 +83,38 @@ def test_classification_sample_is_skipped_in_a_wrapper(tmp_path, image):
     dataset = training_set(ConfigDict(default_scope='mmpretrain', train_dataloader=dict(dataset=wrapped)))
     assert len(dataset) == 4
     assert all(dataset[index]['gt_label'] == 1 for index in range(4))
+
+
+def test_image_is_looked_at_before_it_is_decoded(image, monkeypatch):
+    """Too many pixels, a side of many times the other: nothing of it is decoded, and no later transform meets it."""
+    messages = []
+    monkeypatch.setattr('res2net_mm.datasets.transforms.skip_bad_sample.warn', messages.append)
+    init_default_scope('mmdet')
+    transform = SkipBadSample(dict(type='LoadImageFromFile'))
+    assert transform(dict(img_path=str(image)))['img'].shape == (48, 64, 3)
+    write_image_bomb(image.with_name('bomb.png'), 30000)
+    cv2.imwrite(str(image.with_name('line.jpg')), np.zeros((1, 4000, 3), np.uint8))
+    monkeypatch.setattr('mmcv.imfrombytes', lambda *arguments, **settings: pytest.fail('decoded'))
+    for name, message in (('bomb.png', 'has more than 536,870,912 pixels'), ('line.jpg', 'line.jpg is 1 x 4000')):
+        assert transform(dict(img_path=str(image.with_name(name)))) is None
+        assert message in messages[-1]
+
+
+def test_only_what_opencv_loads_is_looked_at(image, monkeypatch):
+    """Arrays, keys of a database and files of another kind go to the transform that knows them."""
+    pytest.importorskip('mmseg')
+    messages = []
+    monkeypatch.setattr('res2net_mm.datasets.transforms.skip_bad_sample.warn', messages.append)
+    init_default_scope('mmseg')
+    np.save(image.with_suffix('.npy'), np.zeros((48, 64, 3), np.uint8))
+    loaded = SkipBadSample(dict(type='LoadImageFromNpyFile'))(dict(img_path=str(image.with_suffix('.npy'))))
+    assert loaded['img'].shape == (48, 64, 3) and not messages
+    array = dict(img=np.zeros((48, 64, 3), np.uint8), img_path='nothing.jpg')
+    assert SkipBadSample(dict(type='LoadImageFromNDArray'))(array)['img'].shape == (48, 64, 3) and not messages
+
+    monkeypatch.setattr('mmengine.fileio.get', lambda path, backend_args: image.read_bytes())
+    transform = SkipBadSample(dict(type='LoadImageFromFile', backend_args=dict(backend='lmdb', db_path='database')))
+    assert transform(dict(img_path='key/1.jpg'))['img'].shape == (48, 64, 3) and not messages
 
 
 def test_data_that_is_bad_as_a_whole(image):

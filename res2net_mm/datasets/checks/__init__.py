@@ -3,9 +3,11 @@
 Three steps, all called by ``tools/train.py``, the first two by ``tools/test.py``:
 
 1. ``check_data`` reads the config and the annotation files, before anything is built.
-2. ``check_splits`` looks at what is built, before the first iteration: images, masks.
+2. ``check_splits`` looks at what is built, before the first iteration: images, their sizes, masks. The processes of a
+   distributed run share the files (``check_files``).
 3. ``skip_bad_samples`` puts ``SkipBadSample`` around the loading transforms of the training pipelines. Good samples
-   pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it.
+   pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it. What
+   is left of bad images when a model is evaluated meets ``EvaluationPipeline``.
 
 Every check is a function of its own that yields ``Problem``s. The command line imports this package before it has
 chosen a device, so nothing in it imports torch before it is used: mmengine's loggers, datasets and processes are

@@ -21,20 +21,24 @@ class BuiltSplit:
         datasets (list[BaseDataset]): Its datasets of mmengine's kind, without wrappers.
         metrics (list[BaseMetric]): What it is evaluated by. Defaults to none.
         dataloader (DataLoader | None): What makes batches of it. Defaults to None.
+        bad_images_are_fatal (bool): Whether bad images to evaluate on end the run; otherwise they count as wrong.
+            Defaults to True.
     """
 
     name: str
     datasets: list[BaseDataset]
     metrics: list[Any] = field(default_factory=list)
     dataloader: DataLoader | None = None
+    bad_images_are_fatal: bool = True
 
     @classmethod
-    def from_loop(cls, name: str, loop: BaseLoop | None) -> BuiltSplit:
+    def from_loop(cls, name: str, loop: BaseLoop | None, bad_images_are_fatal: bool = True) -> BuiltSplit:
         """The split that a loop of a Runner goes over; one without datasets if there is no loop."""
         from mmengine.dataset import BaseDataset
         dataloader = getattr(loop, 'dataloader', None)
         datasets = [leaf for leaf in leaves(getattr(dataloader, 'dataset', None)) if isinstance(leaf, BaseDataset)]
-        return cls(name, datasets, list(getattr(getattr(loop, 'evaluator', None), 'metrics', [])), dataloader)
+        return cls(name, datasets, list(getattr(getattr(loop, 'evaluator', None), 'metrics', [])), dataloader,
+                   bad_images_are_fatal)
 
     @staticmethod
     def annotations(dataset: BaseDataset) -> Iterator[dict]:
@@ -43,3 +47,21 @@ class BuiltSplit:
         for index in range(len(dataset)):
             # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
             yield BaseDataset.get_data_info(dataset, index)
+
+    def pipelines(self, dataset: BaseDataset) -> list[Any]:
+        """The pipelines of one of the datasets, and of wrappers: mmpose's CombinedDataset loads the images."""
+        wrappers = [item for item in with_wrapped(getattr(self.dataloader, 'dataset', None))
+                    if item not in self.datasets]
+        return [item.pipeline for item in [dataset, *wrappers] if hasattr(item, 'pipeline')]
+
+    def transforms(self, dataset: BaseDataset) -> list[Any]:
+        """The transforms in those pipelines."""
+        return [transform for pipeline in self.pipelines(dataset) for transform in getattr(pipeline, 'transforms', [])]
+
+
+def with_wrapped(dataset: Any) -> list:
+    """A dataset and all that it wraps, such as those of a ConcatDataset; nothing for None."""
+    if dataset is None or isinstance(dataset, str):
+        return []
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [dataset, *(item for wrapped in inner for item in with_wrapped(wrapped))]

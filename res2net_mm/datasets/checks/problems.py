@@ -11,7 +11,13 @@ SHOWN = 5  # of the defects of one kind; the others are counted
 
 
 class BadDataError(UserError):
-    """Data that cannot be trained or tested on; the message names the file and what is wrong with it."""
+    """Data that cannot be trained or tested on; the message names the file and what is wrong with it.
+
+    Attributes:
+        is_repeated (bool): Whether the first process of a distributed run raises the same error.
+    """
+
+    is_repeated = False
 
 
 @dataclass(frozen=True)

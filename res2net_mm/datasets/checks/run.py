@@ -6,7 +6,7 @@ from typing import Sequence
 from .built import BuiltSplit
 from .images import check_images
 from .masks import check_masks
-from .problems import report
+from .problems import BadDataError, report
 
 SPLIT_CHECKS = (check_images, check_masks)  # of one split each
 
@@ -20,4 +20,11 @@ def check_splits(splits: Sequence[BuiltSplit]) -> None:
     Raises:
         BadDataError: If a score would be wrong, or the run would end in an error.
     """
-    report(problem for split in splits for check in SPLIT_CHECKS for problem in check(split))
+    from mmengine.dist import get_rank
+    first = get_rank() == 0
+    problems = [problem for split in splits for check in SPLIT_CHECKS for problem in check(split)]
+    try:
+        report(problem for problem in problems if first or problem.fatal)  # all processes find the same
+    except BadDataError as error:
+        error.is_repeated = not first
+        raise
