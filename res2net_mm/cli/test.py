@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
-from ..datasets.checks import BuiltSplit, check_data, check_splits
+from ..datasets.checks import BuiltModel, BuiltSplit, check_data, check_splits
 from ..utils.config_types import argument_names, config_class
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
@@ -59,7 +59,7 @@ def test(args: Namespace) -> None:
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg)
-    check_splits([BuiltSplit.from_loop('test', runner.test_loop)])
+    check_splits([BuiltSplit.from_loop('test', runner.test_loop)], BuiltModel.from_runner(runner))
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

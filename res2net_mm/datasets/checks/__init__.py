@@ -12,10 +12,10 @@ chosen a device, so nothing in it imports torch before it is used: mmengine's lo
 imported inside of functions.
 """
 from . import classification, coco, segmentation, voc  # noqa: F401  each registers its checks
-from .built import BuiltSplit
+from .built import BuiltModel, BuiltSplit
 from .configs import check_data
 from .pipelines import skip_bad_samples
 from .problems import BadDataError
 from .run import check_splits
 
-__all__ = ['BadDataError', 'BuiltSplit', 'check_data', 'check_splits', 'skip_bad_samples']
+__all__ = ['BadDataError', 'BuiltModel', 'BuiltSplit', 'check_data', 'check_splits', 'skip_bad_samples']

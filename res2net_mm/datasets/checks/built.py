@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from .configs import leaves
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
-    from mmengine.runner import BaseLoop
+    from mmengine.runner import BaseLoop, Runner
+    from torch import nn
     from torch.utils.data import DataLoader
 
 
@@ -43,3 +44,24 @@ class BuiltSplit:
         for index in range(len(dataset)):
             # mmpose's own get_data_info copies the metainfo for each of 100,000 detections, and counts them as loaded.
             yield BaseDataset.get_data_info(dataset, index)
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """The model of a run, and the config that it was built from.
+
+    Attributes:
+        module (nn.Module): The model, without a distributed wrapper.
+        config (Mapping[str, Any]): The whole config; the messages name its keys. Defaults to an empty one.
+    """
+
+    module: nn.Module
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_runner(cls, runner: Runner) -> BuiltModel | None:
+        """The model of a Runner; None if it is built later, by a training strategy of its own."""
+        from torch import nn
+
+        from ...models.parts import bare_model
+        return cls(bare_model(runner.model), runner.cfg) if isinstance(runner.model, nn.Module) else None

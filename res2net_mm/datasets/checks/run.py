@@ -3,21 +3,27 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from .built import BuiltSplit
+from .built import BuiltModel, BuiltSplit
+from .heads import check_heads
 from .images import check_images
 from .masks import check_masks
 from .problems import report
 
 SPLIT_CHECKS = (check_images, check_masks)  # of one split each
+MODEL_CHECKS = (check_heads, )  # of the model and all splits
 
 
-def check_splits(splits: Sequence[BuiltSplit]) -> None:
+def check_splits(splits: Sequence[BuiltSplit], model: BuiltModel | None = None) -> None:
     """Check what a run is about to use, and log what is no error.
 
     Args:
         splits (Sequence[BuiltSplit]): Its splits.
+        model (BuiltModel | None): Its model. Defaults to None: the data are checked alone.
 
     Raises:
         BadDataError: If a score would be wrong, or the run would end in an error.
     """
-    report(problem for split in splits for check in SPLIT_CHECKS for problem in check(split))
+    problems = [problem for split in splits for check in SPLIT_CHECKS for problem in check(split)]
+    if model is not None:
+        problems += [problem for check in MODEL_CHECKS for problem in check(model, splits)]
+    report(problems)
