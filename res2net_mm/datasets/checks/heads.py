@@ -79,11 +79,11 @@ def check_heads(model: BuiltModel, splits: Sequence[BuiltSplit]) -> Iterator[Pro
     toolboxes = {number.toolbox for number in numbers}
     datasets = [(split.name, dataset) for split in splits for dataset in split.datasets
                 if any(learns_from(toolbox, dataset) for toolbox in toolboxes)]
-    texts = [f'{name}: the classes of the data are the text {dataset.metainfo["classes"]!r}, of which each letter would '
-             f"be a class: set {name}_dataloader.dataset.metainfo.classes='{dataset.metainfo['classes']},' with a comma, "
-             'or write a tuple' for name, dataset in datasets if isinstance(dataset.metainfo.get('classes'), str)]
+    texts = dict.fromkeys(dataset.metainfo['classes'] for _, dataset in datasets
+                          if isinstance(dataset.metainfo.get('classes'), str))
     if texts:
-        yield from map(Problem, dict.fromkeys(texts))
+        yield from (Problem(f'metainfo.classes={text!r} of a dataset is text, of which each letter would be a class: '
+                            f'write classes=({text!r}, ), with a comma') for text in texts)
         return
     yield from compare_counts(numbers, datasets)
     yield from compare_names(datasets)
@@ -115,7 +115,7 @@ def head_numbers(model: BuiltModel) -> Iterator[HeadNumber]:
 
 def outputs_per_keypoint(head: nn.Module) -> int:
     """How many channels of its output a head has for a keypoint: three if a heat map comes with two offsets."""
-    codec = getattr(head, 'decoder', None)
+    codec: Any = getattr(head, 'decoder', None)
     combined = 'mmpose.UDPHeatmap' in ancestors(type(codec)) and codec.heatmap_type == 'combined'
     return 3 if combined and hasattr(head, 'out_channels') else 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from .registry import inherits
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
 
-# Masks of a set to train on that are looked at, evenly spaced. What is wrong in a twentieth of them stays unseen once in
-# 28,000 times (0.95 ** 200), and less is passed over while training; 200 masks of Cityscapes are decoded in 4 seconds.
+# Masks of a set to train on that are looked at, evenly spaced. What is wrong in a twentieth of all stays unseen once in
+# 28,000 times (0.95 ** 200), and less is passed over while training; 200 masks of Cityscapes take some 4 seconds.
 TRAINING_SAMPLE = 200
 COLOURS = 'it must have one channel, of class numbers'
 DIVIDE = ('python -c "import sys; from PIL import Image; '
@@ -226,12 +226,12 @@ def mask_reader(dataset: BaseDataset) -> MaskReader | None:
     return MaskReader(labels, loader.imdecode_backend, bool(reduce_zero_label), dataset.label_map)
 
 
-def inner_transform(transform: Callable) -> Callable:
+def inner_transform(transform: Any) -> Any:
     """A transform without the SkipBadSample around it."""
     return transform.transform if 'res2net_mm.SkipBadSample' in ancestors(type(transform)) else transform
 
 
-def reads_labels(transform: Callable) -> bool:
+def reads_labels(transform: Any) -> bool:
     """Whether a transform reads mask files as the LoadAnnotations of mmseg and mmcv do."""
     bases = ancestors(type(transform))
     return inherits(type(transform), bases.get('mmseg.LoadAnnotations') or bases.get('mmcv.LoadAnnotations'),

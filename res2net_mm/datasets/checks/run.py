@@ -3,14 +3,16 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from .batches import check_batches
 from .built import BuiltModel, BuiltSplit
 from .heads import check_heads
 from .images import check_images
 from .masks import check_masks
+from .metrics import check_metrics
 from .problems import report
 
 SPLIT_CHECKS = (check_images, check_masks)  # of one split each
-MODEL_CHECKS = (check_heads, )  # of the model and all splits
+MODEL_CHECKS = (check_heads, check_metrics, check_batches)  # of the model and all splits
 
 
 def check_splits(splits: Sequence[BuiltSplit], model: BuiltModel | None = None) -> None:
