@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
     from torch import nn
 
-CLASSES, THINGS, STUFF, KEYPOINTS = 'classes', 'classes of things', 'classes of stuff', 'keypoints'
+CLASSES, THINGS, STUFF, KEYPOINTS = 'classes', 'thing classes', 'stuff classes', 'keypoints'
 # The base class of a toolbox's datasets that each toolbox's heads learn from.
 DATASETS = dict(
-    mmdet=('mmdet.BaseDetDataset', ), mmseg=('mmseg.BaseSegDataset', 'mmseg.BaseCDDataset'),
+    mmdet=('mmdet.BaseDetDataset', 'mmdet.YouTubeVISDataset'), mmseg=('mmseg.BaseSegDataset', 'mmseg.BaseCDDataset'),
     mmpretrain=('mmpretrain.BaseDataset', ), mmpose=('mmpose.BaseCocoStyleDataset', ))
 DATASETS['res2net_mm'] = DATASETS['mmseg']
 # For a base class of heads, the argument that is a number of what. The first row that a class inherits from counts.
@@ -131,6 +131,8 @@ def config_key(config: Any, path: str) -> str:
     for part in filter(None, path.split('.')):
         if part in ('student', 'teacher') and isinstance(node, dict) and 'detector' in node:
             part = 'detector'  # both are built from it
+        elif part == 'loss_module' and isinstance(node, dict) and 'loss' in node:
+            part = 'loss'  # of mmpretrain's heads
         if part.isdigit():
             if isinstance(node, dict) and node:
                 continue  # one config for all stages
@@ -159,7 +161,8 @@ def compare_counts(numbers: Sequence[HeadNumber], datasets: Sequence[tuple[str, 
             spare = number.toolbox == 'mmpretrain' and number.number > count
             if spare and source != 'names':
                 continue
-            names, heads = wrong.setdefault((number.what, count, source, not spare), ([], []))
+            what = CLASSES if number.what == THINGS and 'thing_classes' not in dataset.metainfo else number.what
+            names, heads = wrong.setdefault((what, count, source, not spare), ([], []))
             names += [name] * (name not in names)
             heads += [number] * (number not in heads)
     for (what, count, source, fatal), (names, heads) in wrong.items():
@@ -220,7 +223,7 @@ def compare_names(datasets: Sequence[tuple[str, BaseDataset]]) -> Iterator[Probl
             other_split, there = known.setdefault(what, (split, here)) if here else (split, here)
             if here == there:
                 continue
-            moved = [name for name in here if name in there and here.index(name) != there.index(name)]
+            moved = [name for name in there if name in here and here.index(name) != there.index(name)]
             fatal = bool(moved) or len(here) != len(there)
             lists = ' and '.join(', '.join(names[:SHOWN]) + (', ...' if len(names) > SHOWN else '')
                                  for names in (there, here))
