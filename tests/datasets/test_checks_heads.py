@@ -35,8 +35,8 @@ def built(cfg):
     for dataset in (*dataset_configs(cfg, 'train'), *dataset_configs(cfg, 'val')):
         if 'Panoptic' in dataset['type']:
             dataset['pipeline'] = []  # it would need the package panopticapi
-    splits = [BuiltSplit(name, [DATASETS.build(dict(dataset, lazy_init=True)) for dataset in dataset_configs(cfg, name)])
-              for name in ('train', 'val')]
+    splits = [BuiltSplit(name, [DATASETS.build(dict(dataset, lazy_init=True))
+                                for dataset in dataset_configs(cfg, name)]) for name in ('train', 'val')]
     # Stochastic depth of mmpretrain's backbones asks a tensor for its value.
     module = MODELS.build(model) if cfg.default_scope == 'mmpretrain' else on_meta(MODELS.build, model)
     return BuiltModel(module, cfg), splits
@@ -130,8 +130,9 @@ def find(cfg):
 def test_labels_of_a_set_without_names_of_classes(tmp_path):
     pytest.importorskip('mmpretrain')
     (tmp_path / 'list.txt').write_text('a.jpg 0\nb.jpg 4\nc.jpg 2\n')
-    assert fatal(find(classifier(tmp_path, 3))) == [
-        'the train and val data have the label 4, so 5 classes or more, but model.head has 3: set model.head.num_classes=5']
+    message, = fatal(find(classifier(tmp_path, 3)))
+    assert message == ('the train and val data have the label 4, so 5 classes or more, but model.head has 3: '
+                       'set model.head.num_classes=5')
     assert find(classifier(tmp_path, 5)) == find(classifier(tmp_path, 9)) == []
 
 

@@ -88,7 +88,8 @@ def test_few_bad_masks_to_train_on_are_left_to_the_loading(masks):
     write_masks(masks, grey(7), 'a')
     assert problems(masks, 'train') == []
     write_masks(masks, grey(7))
-    assert only(problems(masks, 'train')).message.startswith('3 of the 3 masks to train on that were looked at are bad:')
+    message = only(problems(masks, 'train')).message
+    assert message.startswith('3 of the 3 masks to train on that were looked at are bad:')
 
 
 def palette_mask():
