@@ -116,6 +116,8 @@ def forward_one_image(model: nn.Module, loader: DataLoader, norms: Norms) -> Non
     from torch.nn.modules.batchnorm import _BatchNorm
     several = get_world_size() > 1
     model = copy.deepcopy(model).train()
+    if not any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+        return  # all are frozen, as in most detectors
 
     def look(name: str, norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if not norm.training:
