@@ -3,7 +3,8 @@
 Three steps, all called by ``tools/train.py``, the first two by ``tools/test.py``:
 
 1. ``check_data`` reads the config and the annotation files, before anything is built.
-2. ``check_splits`` looks at what is built, before the first iteration: images, masks.
+2. ``check_splits`` looks at what is built, before the first iteration: images, masks, and whether the data fit the
+   model's heads, the metrics and the batches.
 3. ``skip_bad_samples`` puts ``SkipBadSample`` around the loading transforms of the training pipelines. Good samples
    pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it.
 
