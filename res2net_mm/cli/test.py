@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config
 from mmengine.registry import HOOKS
 
-from ..datasets.checks import BuiltSplit, check_data, check_splits
+from ..datasets.checks import BuiltModel, BuiltSplit, check_data, check_splits
 from ..utils.config_types import argument_names, config_class
 from ..utils.errors import UserError
 from .arguments import common_arguments, read_config
@@ -67,7 +67,7 @@ def test(args: Namespace) -> None:
     if cfg.get('runner_type') == 'FlexibleRunner':
         cfg.pop('runner_type')  # how the model was trained; a whole checkpoint is tested without
     runner = build_runner(cfg)
-    check_images(runner, stop=args.bad_images == 'stop')
+    check_test_data(runner, stop=args.bad_images == 'stop')
     if args.out:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
@@ -80,21 +80,21 @@ def test(args: Namespace) -> None:
         print_beside_paper(table, metrics)
 
 
-def check_images(runner: Runner, stop: bool) -> None:
-    """Check the images to test on, and prepare for those that cannot be used.
+def check_test_data(runner: Runner, stop: bool) -> None:
+    """Check the data to test on, and prepare for images that cannot be used.
 
     Args:
         runner (Runner): What tests; changed in place.
-        stop (bool): End with the first one; otherwise count each as wrong.
+        stop (bool): Whether bad images end the test; otherwise each counts as wrong.
 
     Raises:
-        BadDataError: If one is bad, and with it the test would end, or other data are.
+        BadDataError: If the data are bad, or do not fit the model.
     """
     from ..datasets.transforms import guard_evaluation
     from ..evaluation import CountBadImages
     split = BuiltSplit.from_loop('test', runner.test_loop, bad_images_are_fatal=stop)
     guard_evaluation(split)
-    check_splits([split])
+    check_splits([split], BuiltModel.from_runner(runner))
     if not stop:
         runner.test_loop.evaluator = CountBadImages(runner.test_loop.evaluator)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIM_WRAPPERS
 
-from ..datasets.checks import BuiltSplit, check_data, check_splits, skip_bad_samples
+from ..datasets.checks import BuiltModel, BuiltSplit, check_data, check_splits, skip_bad_samples
 from ..utils.config_types import ancestors, config_class
 from ..utils.errors import UserError
 from ..utils.whole_file import NO_SPACE
@@ -84,7 +84,7 @@ def train(args: Namespace) -> None:
     splits = [BuiltSplit.from_loop('train', runner.train_loop), BuiltSplit.from_loop('val', runner.val_loop)]
     from ..datasets.transforms import guard_evaluation
     guard_evaluation(splits[1])
-    check_splits(splits)
+    check_splits(splits, BuiltModel.from_runner(runner))
     try:
         runner.train()
     except OSError as error:

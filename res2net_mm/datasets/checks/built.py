@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from .configs import leaves
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
-    from mmengine.runner import BaseLoop
+    from mmengine.runner import BaseLoop, Runner
+    from torch import nn
     from torch.utils.data import DataLoader
 
 
@@ -65,3 +66,24 @@ def with_wrapped(dataset: Any) -> list:
         return []
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     return [dataset, *(item for wrapped in inner for item in with_wrapped(wrapped))]
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """The model of a run, and the config that it was built from.
+
+    Attributes:
+        module (nn.Module): The model, without a distributed wrapper.
+        config (Mapping[str, Any]): The whole config; the messages name its keys. Defaults to an empty one.
+    """
+
+    module: nn.Module
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_runner(cls, runner: Runner) -> BuiltModel | None:
+        """The model of a Runner; None if it is built later, by a training strategy of its own."""
+        from torch import nn
+
+        from ...models.parts import bare_model
+        return cls(bare_model(runner.model), runner.cfg) if isinstance(runner.model, nn.Module) else None

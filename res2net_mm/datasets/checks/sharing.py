@@ -1,4 +1,4 @@
-"""Checks of many files: shared among the processes of a distributed run, in threads, with a progress bar."""
+"""Looking at many files: shared among the processes of a distributed run, in threads, with a progress bar."""
 from __future__ import annotations
 
 import time
@@ -12,44 +12,49 @@ DELAY = 3.  # seconds before there is a progress bar
 
 
 def check_files(files: Iterable[File], check: Callable[[File], str | None], title: str) -> dict[File, str]:
-    """Check files, each once: every process of a distributed run checks its share, and all get all results.
+    """What is wrong with files, for those that are bad, in their order; arguments and errors as of ``map_files``."""
+    return {file: defect for file, defect in map_files(files, check, title).items() if defect}
+
+
+def map_files(files: Iterable[File], function: Callable[[File], Result], title: str) -> dict[File, Result]:
+    """Look at files, each once: every process of a distributed run takes its share, and all get all results.
 
     All processes have to call this, with the same files.
 
     Args:
-        files (Iterable[File]): Paths, or whatever the check takes that can be hashed and pickled.
-        check (Callable): Says what is wrong with a file, or None. Threads call it.
+        files (Iterable[File]): Paths, or whatever the function takes that can be hashed and pickled.
+        function (Callable): What is asked of a file; the result is one that can be pickled. Threads call it.
         title (str): What is done, for the progress bar of the first process.
 
     Returns:
-        dict[File, str]: What is wrong, for the files that are bad, in their order.
+        dict[File, Result]: The results, in the order of the files.
 
     Raises:
-        Exception: What the check raises, in all processes.
+        Exception: What the function raises, in all processes.
     """
     from mmengine.dist import all_gather_object, get_dist_info
     rank, processes = get_dist_info()
     files = list(dict.fromkeys(files))
-    found: dict[File, str] | Exception
+    found: dict[File, Result] | Exception
     try:
-        found = check_share(files[rank::processes], check, title if rank == 0 else None)
+        found = map_share(files[rank::processes], function, title if rank == 0 else None)
     except Exception as error:  # the others would wait for this process
         found = error
-    defects: dict[File, str] = {}
+    results: dict[File, Result] = {}
     for part in all_gather_object(found):
         if isinstance(part, Exception):
             raise part
-        defects.update(part)
-    return {file: defects[file] for file in files if file in defects}
+        results.update(part)
+    return {file: results[file] for file in files}
 
 
-def check_share(files: list[File], check: Callable[[File], str | None], title: str | None) -> dict[File, str]:
-    """Check files in threads, with a progress bar if there is a title."""
+def map_share(files: list[File], function: Callable[[File], Result], title: str | None) -> dict[File, Result]:
+    """Look at files in threads, with a progress bar if there is a title."""
     with ThreadPool(THREADS) as pool:
-        results: Iterator[str | None] = pool.imap(check, files, chunksize=16)
+        results: Iterator[Result] = pool.imap(function, files, chunksize=16)
         if title:
             results = show_progress(results, len(files), title)
-        return {file: defect for file, defect in zip(files, results) if defect}
+        return dict(zip(files, results))
 
 
 def show_progress(results: Iterator[Result], total: int, title: str) -> Iterator[Result]:
