@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
@@ -126,7 +127,7 @@ class BLRes2Net(Backbone):
     stage_channels = (256, 512, 1024, 2048)
     stage_strides = (8, 16, 16, 32)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  depth: int = 50,
                  scales: int = 4,

@@ -12,6 +12,7 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
@@ -73,7 +74,7 @@ class CifarRes2NeXt(Backbone):
     stage_channels = STAGE_CHANNELS
     stage_strides = (1, 2, 4)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  depth: int = 29,
                  scales: int = 4,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Integer, Integers, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
@@ -85,7 +86,7 @@ class DLA(Backbone):
     stage_channels = CHANNELS[2:]
     stage_strides = (4, 8, 16, 32)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  arch: str = 'dla60_res2net',
                  scales: int | None = None,

@@ -30,6 +30,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
+from .argument_names import bind_arguments
+
 Arguments = Dict[str, Any]  # all arguments of a call by name
 Limit = Union[int, Callable[[Arguments], int]]
 MOST = 2**31 - 1  # of any integer, as in PyTorch's kernels
@@ -46,14 +48,16 @@ def refuse(name: str, value: object, allowed: str) -> NoReturn:
     raise ArgumentError(f'{name}={value!r} must be {allowed}')
 
 
-def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
+def checked(rules: Mapping[str, Rule], replaced: Mapping[str, str] | None = None) -> Callable[[Init], Init]:
     """Have the arguments of an ``__init__`` checked by rules, top to bottom, before it runs.
 
     Args:
         rules (dict[str, Rule]): A rule for every argument, by name. What a rule returns is passed on in place of the
             value: an argument whose None stands for something arrives as that.
+        replaced (dict[str, str]): What to write for arguments of other libraries, by name. Defaults to None.
 
     Raises:
+        TypeError: From ``__init__``, if there is no such argument; the message says what is meant or replaces it.
         ValueError: From ``__init__``, if an argument breaks its rule, or a layer cannot be built from its config.
     """
 
@@ -62,11 +66,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
         @functools.wraps(init)
         def checked_init(self: Any, *args: Any, **kwargs: Any) -> None:
-            model = type(self).__name__
-            try:
-                bound = signature.bind(self, *args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f'{model}: {error}') from None
+            bound = bind_arguments(signature, self, args, kwargs, replaced or {})
             given = dict(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
@@ -76,7 +76,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
                 with limited_size(given):
                     init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
-                raise ValueError(f'{model}: {error}') from error
+                raise ValueError(f'{type(self).__name__}: {error}') from error
 
         return checked_init  # type: ignore[return-value]
 
