@@ -8,8 +8,9 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..utils.errors import CheckpointError
-from .input_channels import OPTION, adapt_weight, find_first_convolution
+from .input_channels import adapt_weight
 from .layouts import CLASSIFIER, DEAD_PROJECTION, recognise, rename
+from .misfit import check_complete, find_other_channels, variant_name
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'ema')
 BACKBONE = re.compile(r'^((?:.*\.)?)(?:layer1\.0|layer1\.big\.0|level2\.tree1)\.conv1\.weight$')
@@ -61,7 +62,7 @@ def adapt_state_dict(backbone: nn.Module,
                                         or key.startswith(unneeded)):
                 unused[key.split('.')[0]] += 1
                 del stored[key]
-        _check_complete(backbone, expected, stored, prefix)
+        check_complete(backbone, expected, stored, prefix)
     else:
         stored = {**others, **stored}
     state_dict.update({prefix + key: value for key, value in stored.items()})
@@ -69,7 +70,7 @@ def adapt_state_dict(backbone: nn.Module,
     where = [f"in '{wrapper}'"] if wrapper else []
     where += [f"under '{prefix}{inner}'"] if prefix + inner else []
     parts = [f'{name} ({count})' for name, count in unused.items()]
-    print_log(f'{_variant(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
+    print_log(f'{variant_name(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
               + (f'; not needed: {", ".join(parts)}' if parts else '') + adapted + _caveat(layout), logger='current')
 
 
@@ -136,62 +137,16 @@ def find_prefix(state: dict[str, Tensor]) -> str:
 
 def _adapt_first_convolution(backbone: nn.Module, expected: dict[str, Tensor], stored: dict[str, Tensor]) -> str:
     """Adapt the weight that sees the image, in place, and say so for the log; '' if it fits."""
-    key = _key_of_other_channels(expected, stored)
+    key = find_other_channels(expected, stored)
     if key is None:
         return ''
     channels, wanted = stored[key].shape[1], expected[key].shape[1]
     try:
         stored[key] = adapt_weight(stored[key], wanted)
     except CheckpointError as error:
-        raise CheckpointError(f'The checkpoint does not fit {_variant(backbone)}, nothing was loaded: {key}: {error}'
-                              ) from None
-    return f'; {key} adapted from images of {channels} channels to {wanted}'
-
-
-def _key_of_other_channels(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> str | None:
-    """The weight that sees the image, if it differs from the expected one in the channels of the image alone."""
-    key = find_first_convolution(expected)
-    if key is None or find_first_convolution(stored) != key:
-        return None
-    same_kernels = expected[key][:, :1].shape == stored[key][:, :1].shape
-    return key if same_kernels and expected[key].shape != stored[key].shape else None
-
-
-def _check_complete(backbone: nn.Module, expected: dict[str, Tensor], stored: dict[str, Tensor], prefix: str) -> None:
-    problems = {
-        'missing': [key for key in expected if key not in stored and not key.endswith('num_batches_tracked')],
-        'left over': [key for key in stored if key not in expected],
-        'of another shape': [
-            f'{key} {tuple(stored[key].shape)} instead of {tuple(expected[key].shape)}' for key in expected
-            if key in stored and stored[key].shape != expected[key].shape
-        ],
-    }
-    if not any(problems.values()):
-        return
-    if not stored:
         raise CheckpointError(
-            f"No weight of the checkpoint starts with '{prefix}': the {_variant(backbone)} backbone would stay random. "
-            "An ImageNet checkpoint belongs in the backbone's init_cfg=dict(type='Pretrained', checkpoint=...).")
-    text = '; '.join(f'{len(keys)} {problem}: {_abridged(keys)}' for problem, keys in problems.items() if keys)
-    stem = {True: ' (deep stem)', False: ' (7x7 stem)', None: ''}[getattr(backbone, 'deep_stem', None)]
-    help_ = 'What a file fits is said by: tools/model_converters/convert_checkpoint.py --inspect FILE'
-    key = _key_of_other_channels(expected, stored)
-    if key is not None and sum(map(len, problems.values())) == 1:
-        wanted = expected[key].shape[1]
-        help_ = (f'The weights are for images of {stored[key].shape[1]} channels, and in_channels={wanted}. '
-                 f"To have them adapted, write {OPTION}=True in the backbone's init_cfg=dict(type='Pretrained', "
-                 'checkpoint=...), or convert the file: tools/model_converters/convert_checkpoint.py FILE NEW_FILE '
-                 f'--to res2net_mm --in-channels {wanted}')
-    raise CheckpointError(f'The checkpoint does not fit {_variant(backbone)}{stem}, nothing was loaded. Keys {text}. '
-                          f'{help_}')
-
-
-def _variant(backbone: nn.Module) -> str:
-    return getattr(backbone, 'variant', type(backbone).__name__)
-
-
-def _abridged(keys: list[str], most: int = 12) -> str:
-    return ', '.join(keys[:most]) + (f', and {len(keys) - most} more' if len(keys) > most else '')
+            f'The checkpoint does not fit {variant_name(backbone)}, nothing was loaded: {key}: {error}') from None
+    return f'; {key} adapted from images of {channels} channels to {wanted}'
 
 
 def _caveat(layout: str) -> str:

@@ -12,7 +12,7 @@ from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch, Plugins
+from ..layers.config_rules import ArchitectureName, DeformableConfig, LayerConfig, OrAsArch, Plugins
 from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
@@ -57,7 +57,7 @@ RULES = dict(
     contract_dilation=Flag(),
     multi_grid=OrNone(Integers(
         Integer(1), length=lambda arguments: STAGE_BLOCKS[arguments['depth']][arguments['num_stages'] - 1])),
-    dcn=OrNone(LayerConfig("dict(type='DCNv2', deform_groups=1)")),
+    dcn=OrNone(DeformableConfig("dict(type='DCNv2', deform_groups=1)")),
     stage_with_dcn=Flags(lambda arguments: arguments['num_stages'] if arguments['dcn'] else None),
     plugins=Plugins(PLUGIN_POSITIONS),
     frozen_stages=Integer(-1, num_stages),

@@ -5,11 +5,23 @@ import inspect
 from difflib import get_close_matches
 from typing import Any, Mapping
 
-# What is said of an argument that the ResNets of the toolboxes have and our backbones have not; {value} is the given
-# one. Whoever changes only the type of a backbone meets these.
+# What to write for the arguments that the ResNets of the toolboxes have and our backbones have not; {value} is what was
+# given. Whoever changes only the type of a backbone meets these.
+PRETRAINED = ("write init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s') instead, or another name "
+              'of docs/weights.md; where the model has `pretrained`, which mmseg hands on to the backbone, take it out')
+DETECTORS = 'take out what belongs to DetectoRS of mmdet, whose neck (RFP) and ResNet are made for each other'
+TRIDENT = 'take out what belongs to TridentNet of mmdet, whose heads and ResNet are made for each other'
+RESNEST = 'take out what belongs to ResNeSt; Res2Net has squeeze-and-excitation (se_reduction=16), no split attention'
 REPLACED_OF_BACKBONES = {
-    'pretrained': "weights are given as init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s'), or "
-                  'another name of docs/weights.md',
+    'pretrained': PRETRAINED,
+    'width_per_group': 'write base_width={value} instead',
+    'se_ratio': 'write se_reduction={value} instead',
+    'cardinality': 'write groups={value} instead',
+    'expansion': 'take it out; a stage has 4 times as many channels as planes (base_channels)',
+    'drop_path_rate': 'take it out; no block is dropped in training',
+    **dict.fromkeys(('radix', 'reduction_factor', 'avg_down_stride'), RESNEST),
+    **dict.fromkeys(('sac', 'stage_with_sac', 'output_img', 'rfp_inplanes'), DETECTORS),
+    **dict.fromkeys(('num_branch', 'test_branch_idx', 'trident_dilations'), TRIDENT),
 }
 
 
@@ -32,26 +44,30 @@ def bind_arguments(init: inspect.Signature, model: Any, args: tuple, kwargs: Map
     """
     names = list(init.parameters)[1:]
     name = type(model).__name__
-    unknown = [describe_unknown(key, value, names, replaced) for key, value in kwargs.items() if key not in names]
+    unknown = {key: value for key, value in kwargs.items() if key not in names}
     if unknown:
-        raise TypeError(f'{name} has no argument {"; and no ".join(unknown)}. It takes {", ".join(names)}')
+        known = '' if replaced.keys() >= unknown.keys() else f'. It takes {", ".join(names)}'
+        raise TypeError(f'{name} has no argument {describe_unknown(unknown, names, replaced)}{known}')
     try:
         return init.bind(model, *args, **kwargs)
     except TypeError as error:
         raise TypeError(f'{name}: {error}') from None
 
 
-def describe_unknown(name: str, value: object, names: list[str], replaced: Mapping[str, str]) -> str:
-    """Say of an unknown argument what to do: 'NAME (NAME=VALUE): ...'.
+def describe_unknown(unknown: Mapping[str, object], names: list[str], replaced: Mapping[str, str]) -> str:
+    """Say of unknown arguments what to do, as 'scale=4: did you mean scales?; and no radix=2: ...'.
 
     Args:
-        name (str): The argument.
-        value (object): What was given.
+        unknown (dict): What was given, by name.
         names (list[str]): The arguments that there are.
         replaced (dict[str, str]): As for ``bind_arguments``.
     """
-    given = f'{name!r} ({name}={value!r:.100})'
-    if name in replaced:
-        return f'{given}: take it out; ' + replaced[name].format(value=repr(value))
-    near = get_close_matches(name, names, n=3)
-    return f'{given}: did you mean {" or ".join(near)}?' if near else given
+    given: dict[str, list[str]] = {}  # by advice, which several may share
+    for name, value in unknown.items():
+        if name in replaced:
+            advice = ': ' + ('take it out' if value is None else replaced[name].format(value=repr(value)))
+        else:
+            near = get_close_matches(name, names, n=3)
+            advice = f': did you mean {" or ".join(near)}?' if near else ''
+        given.setdefault(advice, []).append(f'{name}={value!r:.100}')
+    return '; and no '.join(', '.join(arguments) + advice for advice, arguments in given.items())

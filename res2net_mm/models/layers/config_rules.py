@@ -55,6 +55,17 @@ class LayerConfig(Rule):
         return value
 
 
+class DeformableConfig(LayerConfig):
+    """mmcv's config of deformable convolutions, as in the configs of mmdet, whose ``fallback_on_stride`` is dropped."""
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value that the layer takes."""
+        super().check(name, value, arguments)
+        if value.get('fallback_on_stride', False) is not False:
+            refuse(name, value, 'without fallback_on_stride: blocks with a stride are deformable, too')
+        return {key: item for key, item in value.items() if key != 'fallback_on_stride'}
+
+
 @dataclass(frozen=True)
 class Plugins(Rule):
     """Layers to insert: dicts of ``cfg`` and ``position``, and if need be ``stages`` and ``postfix``.
