@@ -57,8 +57,3 @@ def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
     monkeypatch.setattr('res2net_mm.models.layers.config_rules._has', lambda registry, name: False)
     with pytest.raises(ValueError, match='dcn=.*mmcv.ops, .*cannot be imported: install mmcv with'):
         Res2Net(dcn=dict(type='DCNv2'))
-
-
-def test_unknown_arguments_are_a_type_error():
-    with pytest.raises(TypeError, match="Res2Net: got an unexpected keyword argument 'scale'"):
-        Res2Net(scale=4)

@@ -8,7 +8,7 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..layers.argument_names import REPLACED_OF_BACKBONES
+from ..layers.argument_names import REPLACED_OF_RES2NET
 from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
@@ -138,7 +138,7 @@ class Res2Net(Backbone):
     expansion = 4
     stem_stride = 2
 
-    @checked(RULES, REPLACED_OF_BACKBONES)
+    @checked(RULES, REPLACED_OF_RES2NET)
     def __init__(self,
                  arch: str = 'res2net50_26w4s',
                  depth: int | None = None,
