@@ -98,7 +98,8 @@ class BLRes2Net(Backbone):
             are a quarter of its output channels. Defaults to 26.
         alpha (int): The little branches have 1/α of the channels; a divisor of 64. Defaults to 2.
         beta (int): In a stage of n blocks the little branch has max(1, ⌊n/β⌋ - 1), the big one n - 1. Defaults to 4.
-        in_channels (int): Channels of the image. Defaults to 3.
+        in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
+            :class:`PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.

@@ -8,7 +8,7 @@ from typing import Any, Mapping
 # What to write for the arguments that the ResNets of the toolboxes have and our backbones have not; {value} is what was
 # given. Whoever changes only the type of a backbone meets these.
 PRETRAINED = ("write init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s') instead, or another "
-              'name of docs/weights.md; where the model has `pretrained`, which mmseg hands on to the backbone, remove it')
+              'name of docs/weights.md; where the model has `pretrained`, which mmseg hands on, remove it')
 DETECTORS = 'take out what belongs to DetectoRS of mmdet, whose neck (RFP) and ResNet are made for each other'
 TRIDENT = 'take out what belongs to TridentNet of mmdet, whose heads and ResNet are made for each other'
 RESNEST = 'take out what belongs to ResNeSt; Res2Net has squeeze-and-excitation (se_reduction=16), no split attention'
