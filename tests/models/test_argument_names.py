@@ -26,7 +26,7 @@ REFUSED = {  # arguments in the toolboxes' configs of ResNets: what is not taken
     (dict(pretrained=None), 'pretrained=None: take it out'),
     (dict(pretrained='open-mmlab://resnet50_v1c'),
      r"pretrained='open-mmlab://resnet50_v1c': write init_cfg=dict\(type='Pretrained', checkpoint='res2net_mm://res2net5"
-     r"0_26w4s'\) instead, .*weights.md; where the model has `pretrained`, which mmseg hands on .*, remove it"),
+     r"0_26w4s'\) instead, .*weights.md; where the model has `pretrained`, which mmseg hands on, remove it"),
     (dict(width_per_group=8), 'width_per_group=8: write base_width=8 instead'),
     (dict(se_ratio=16, width_per_group=4),
      'se_ratio=16: write se_reduction=16 instead; and no width_per_group=4: write base_width=4 instead'),
