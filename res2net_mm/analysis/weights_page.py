@@ -29,6 +29,42 @@ releases of these weights.
 The SHA-256 is checked after a download. Sizes are those of timm's model index; the others are not published. Whatever a
 mirror says, the weights are the authors', who publish them for non-commercial use.
 
+## Images of other channels
+
+The weights are for RGB images. `adapt_in_channels=True` has them adapted to another `in_channels`; without it they are
+refused:
+
+```python
+backbone = dict(
+    type='res2net_mm.Res2Net', in_channels=4,
+    init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_26w4s', adapt_in_channels=True))
+```
+
+The first convolution alone changes, to what timm makes of it with `in_chans`: for one channel its weights are summed;
+for more they are repeated in the order R, G, B, R, ..., cut off after the last channel, and scaled by 3 over
+`in_channels`. Weights for grey images (1 channel) are repeated likewise. Weights for as many channels as the model has
+are loaded as they are, so the option may stay for testing and resuming, and it holds for `load_from`, too. A model
+without such an `init_cfg` takes a converted file:
+
+    python tools/model_converters/convert_checkpoint.py DETECTOR.pth DETECTOR_4.pth --to res2net_mm --in-channels 4
+
+The weights' order is R, G, B. The toolboxes read images as B, G, R, and turn three channels round in the
+`data_preprocessor` (`bgr_to_rgb=True`, in mmpretrain `to_rgb=True`), but no other number: there mmdet and mmpose drop
+all but the first three, mmseg and mmpretrain leave the order. So bring the channels into the order R, G, B, others, in
+a transform of your own, and set `bgr_to_rgb=False`. A further channel starts with the weights of red, green or blue, in
+turn.
+
+Normalise so that every channel has a mean near 0 and a deviation near 1. One value for all channels stands in the
+`data_preprocessor`, as for grey images `mean=[114.5], std=[57.4]`. Four or more values are refused there by mmdet,
+mmseg and mmpose; they belong into a transform before the last one of each pipeline, with `mean=None, std=None` in the
+`data_preprocessor`:
+
+```python
+dict(type='Normalize', mean=[123.675, 116.28, 103.53, 90.0], std=[58.395, 57.12, 57.375, 45.0], to_rgb=False)
+```
+
+The first three are those of ImageNet, the fourth is that of your data.
+
 ## Other names
 
 Case, hyphens and underscores do not matter: `Res2Net-50-26w-4s` and `res2net50_26w_4s` are `res2net50_26w4s`.

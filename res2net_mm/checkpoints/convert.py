@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .files import read_checkpoint, write_checkpoint
+from .input_channels import adapt_weight, find_first_convolution
 from .layouts import (
     DEAD_PROJECTION,
     MMPRETRAIN_SE,
@@ -27,7 +28,7 @@ from .loading import find_prefix, unwrap
 LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official')
 
 
-def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False) -> str:
+def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False, in_channels: int | None = None) -> str:
     """Convert a checkpoint file.
 
     Args:
@@ -35,6 +36,7 @@ def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False)
         dst (str | Path): The file to write; never half, and never ``src`` itself.
         to (str): One of ``LAYOUTS``.
         force (bool): Replace ``dst`` if it exists. Defaults to False.
+        in_channels (int | None): As for ``convert``. Defaults to None.
 
     Returns:
         str: A report of what was done.
@@ -46,7 +48,7 @@ def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False)
         raise ValueError(f"'{dst}' is the source itself; write to another file")
     checkpoint = read_checkpoint(src)
     state, _ = unwrap(checkpoint)
-    converted, notes = convert(state, to)
+    converted, notes = convert(state, to, in_channels)
     content = converted
     if 'meta' in checkpoint and to not in ('timm', 'official'):
         if Path(dst).suffix == '.safetensors':
@@ -62,7 +64,7 @@ def _without_code(meta: Any) -> Any:
     return {key: value for key, value in meta.items() if key not in ('cfg', 'config')} if isinstance(meta, dict) else {}
 
 
-def convert(state: dict[str, Tensor], to: str) -> tuple[dict[str, Tensor], list[str]]:
+def convert(state: dict[str, Tensor], to: str, in_channels: int | None = None) -> tuple[dict[str, Tensor], list[str]]:
     """Give weights the names that another library has for them.
 
     Args:
@@ -70,12 +72,15 @@ def convert(state: dict[str, Tensor], to: str) -> tuple[dict[str, Tensor], list[
         to (str): One of ``LAYOUTS``. A classifier keeps its last layer under that library's name, mmdet's has none. A
             whole detector, segmentor or pose model keeps its other parts, except that timm and the official code have
             none: for them only the backbone is left.
+        in_channels (int | None): Channels of the images that the weights shall be for, see ``adapt_weight``. Defaults
+            to None, as they are.
 
     Returns:
         tuple[dict[str, Tensor], list[str]]: The weights, and remarks on what was left out or added.
 
     Raises:
-        ValueError: If there is no known backbone in ``state``, or ``to`` has no such architecture.
+        ValueError: If there is no known backbone in ``state``, ``to`` has no such architecture, or the weights cannot
+            be adapted.
     """
     prefix = find_prefix(state)
     backbone = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
@@ -84,6 +89,8 @@ def convert(state: dict[str, Tensor], to: str) -> tuple[dict[str, Tensor], list[
         raise ValueError(f'no Res2Net or ResNet among its {len(state)} weights: {", ".join(list(state)[:5])}, ...')
     backbone = rename(backbone, recognise(backbone)[1])
     notes: list[str] = []
+    if in_channels is not None:
+        _adapt_in_channels(backbone, in_channels, notes)
     classifier = {key: backbone.pop(key) for key in list(backbone) if key.startswith('fc.')}
     if others and all(key.startswith('head.fc.') for key in others):
         classifier = {key[len('head.'):]: value for key, value in others.items()}
@@ -142,6 +149,16 @@ def target_names(layout: str, state: dict[str, Tensor]) -> dict[str, str]:
     if scales == 1 and layout in ('timm', 'mmdet', 'mmpretrain'):
         renames.update(RESNET_BLOCK)
     return {own_name: name for name, own_name in renames.items()}
+
+
+def _adapt_in_channels(state: dict[str, Tensor], in_channels: int, notes: list[str]) -> None:
+    key = find_first_convolution(state)
+    if key is None or in_channels < 1:
+        raise ValueError(f'in_channels={in_channels}: ' + ('must be at least 1' if in_channels < 1 else
+                                                           'no weight of a first convolution is there'))
+    channels = state[key].shape[1]
+    state[key] = adapt_weight(state[key], in_channels)
+    notes.append(f'images: {channels} channels before, {in_channels} now')
 
 
 def _mend_dead_projections(state: dict[str, Tensor], to: str, notes: list[str]) -> None:

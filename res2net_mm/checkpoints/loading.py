@@ -8,13 +8,19 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..utils.errors import CheckpointError
+from .input_channels import adapt_weight
 from .layouts import CLASSIFIER, DEAD_PROJECTION, recognise, rename
+from .misfit import check_complete, find_other_channels, variant_name
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'ema')
 BACKBONE = re.compile(r'^((?:.*\.)?)(?:layer1\.0|layer1\.big\.0|level2\.tree1)\.conv1\.weight$')
 
 
-def adapt_state_dict(backbone: nn.Module, state_dict: dict[str, Tensor], prefix: str = '', strict: bool = True) -> None:
+def adapt_state_dict(backbone: nn.Module,
+                     state_dict: dict[str, Tensor],
+                     prefix: str = '',
+                     strict: bool = True,
+                     adapt_in_channels: bool = False) -> None:
     """Give a checkpoint's weights the names of a backbone, and raise an error if they do not fit it.
 
     What was recognised goes to mmengine's current log.
@@ -27,10 +33,13 @@ def adapt_state_dict(backbone: nn.Module, state_dict: dict[str, Tensor], prefix:
             model, and what frameworks wrap around the weights, are recognised too. Defaults to ''.
         strict (bool): Whether all must fit. If not, weights are only renamed, and what the backbone has no place for
             stays in ``state_dict``. Defaults to True.
+        adapt_in_channels (bool): Whether weights for images of another number of channels are adapted to the
+            backbone's, see ``adapt_weight``. Defaults to False.
 
     Raises:
         ValueError: If ``strict``, and a weight of the backbone is missing, has another shape, or is left over.
-            Classifier heads, and what is ``unneeded``, may be left over.
+            Classifier heads, and what is ``unneeded``, may be left over. If the channels of the image cannot be
+            adapted.
     """
     stored = {key[len(prefix):]: state_dict.pop(key) for key in list(state_dict) if key.startswith(prefix)}
     wrapper = ''
@@ -42,16 +51,18 @@ def adapt_state_dict(backbone: nn.Module, state_dict: dict[str, Tensor], prefix:
     layout, renames = recognise(stored)
     stored = rename(stored, renames)
 
+    expected = backbone.state_dict()
+    adapted = _adapt_first_convolution(backbone, expected, stored) if adapt_in_channels else ''
+
     unused = Counter(key.split('.')[0] for key in others)
     if strict:
-        expected = backbone.state_dict()
         unneeded = getattr(backbone, 'unneeded', ())
         for key in list(stored):
             if key not in expected and (CLASSIFIER.match(key) or DEAD_PROJECTION.match(key)
                                         or key.startswith(unneeded)):
                 unused[key.split('.')[0]] += 1
                 del stored[key]
-        _check_complete(backbone, expected, stored, prefix)
+        check_complete(backbone, expected, stored, prefix)
     else:
         stored = {**others, **stored}
     state_dict.update({prefix + key: value for key, value in stored.items()})
@@ -59,8 +70,8 @@ def adapt_state_dict(backbone: nn.Module, state_dict: dict[str, Tensor], prefix:
     where = [f"in '{wrapper}'"] if wrapper else []
     where += [f"under '{prefix}{inner}'"] if prefix + inner else []
     parts = [f'{name} ({count})' for name, count in unused.items()]
-    print_log(f'{_variant(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
-              + (f'; not needed: {", ".join(parts)}' if parts else '') + _caveat(layout), logger='current')
+    print_log(f'{variant_name(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
+              + (f'; not needed: {", ".join(parts)}' if parts else '') + adapted + _caveat(layout), logger='current')
 
 
 def adapt_classifier(state_dict: dict[str, Tensor]) -> None:
@@ -124,33 +135,18 @@ def find_prefix(state: dict[str, Tensor]) -> str:
     return prefixes[0] if prefixes else ''
 
 
-def _check_complete(backbone: nn.Module, expected: dict[str, Tensor], stored: dict[str, Tensor], prefix: str) -> None:
-    problems = {
-        'missing': [key for key in expected if key not in stored and not key.endswith('num_batches_tracked')],
-        'left over': [key for key in stored if key not in expected],
-        'of another shape': [
-            f'{key} {tuple(stored[key].shape)} instead of {tuple(expected[key].shape)}' for key in expected
-            if key in stored and stored[key].shape != expected[key].shape
-        ],
-    }
-    if not any(problems.values()):
-        return
-    if not stored:
+def _adapt_first_convolution(backbone: nn.Module, expected: dict[str, Tensor], stored: dict[str, Tensor]) -> str:
+    """Adapt the weight that sees the image, in place, and say so for the log; '' if it fits."""
+    key = find_other_channels(expected, stored)
+    if key is None:
+        return ''
+    channels, wanted = stored[key].shape[1], expected[key].shape[1]
+    try:
+        stored[key] = adapt_weight(stored[key], wanted)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"No weight of the checkpoint starts with '{prefix}': the {_variant(backbone)} backbone would stay random. "
-            "An ImageNet checkpoint belongs in the backbone's init_cfg=dict(type='Pretrained', checkpoint=...).")
-    text = '; '.join(f'{len(keys)} {problem}: {_abridged(keys)}' for problem, keys in problems.items() if keys)
-    stem = {True: ' (deep stem)', False: ' (7x7 stem)', None: ''}[getattr(backbone, 'deep_stem', None)]
-    raise CheckpointError(f'The checkpoint does not fit {_variant(backbone)}{stem}, nothing was loaded. Keys {text}. '
-                     'What a file fits is said by: tools/model_converters/convert_checkpoint.py --inspect FILE')
-
-
-def _variant(backbone: nn.Module) -> str:
-    return getattr(backbone, 'variant', type(backbone).__name__)
-
-
-def _abridged(keys: list[str], most: int = 12) -> str:
-    return ', '.join(keys[:most]) + (f', and {len(keys) - most} more' if len(keys) > most else '')
+            f'The checkpoint does not fit {variant_name(backbone)}, nothing was loaded: {key}: {error}') from None
+    return f'; {key} adapted from images of {channels} channels to {wanted}'
 
 
 def _caveat(layout: str) -> str:

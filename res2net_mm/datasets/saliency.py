@@ -17,8 +17,8 @@ from ..models.layers.arguments import (
     SequenceOf,
     Text,
     checked,
-    naming_argument,
 )
+from ..models.layers.refusal import naming_argument
 from ..registry import DATASETS
 from . import saliency_folders
 

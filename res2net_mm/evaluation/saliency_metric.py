@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..models.layers.arguments import OneOf, OrNone, Text, checked, refuse
+from ..models.layers.arguments import OneOf, OrNone, Text, checked
+from ..models.layers.refusal import refuse
 from ..registry import METRICS
 from ..utils.images import image_shape
 from ..utils.masks import read_mask, size_defect

@@ -14,6 +14,7 @@ from mmengine.runner import CheckpointLoader
 from ..checkpoints.archives import MapLocation
 from ..checkpoints.files import load_checkpoint, load_from_local
 from ..checkpoints.hub import Weights, fetch, fetch_in_turn, find_own_weights
+from ..checkpoints.input_channels import OPTION
 from ..checkpoints.loading import adapt_state_dict
 from ..utils.errors import CheckpointError
 from .names import ARCHITECTURES, Architecture, normalise_name, resolve
@@ -36,6 +37,10 @@ class PretrainedModule(BaseModule):
       what fits by name, once the names are ours, and returns the missing and the unexpected keys. With ``strict=True``
       all weights must be there; only a classifier, and stages that the module does not have, may be left over.
 
+    With ``adapt_in_channels=True`` in the ``init_cfg`` of a backbone, each of them takes weights for images of another
+    number of channels than ``in_channels``, and adapts the first convolution as timm does (``adapt_weight``); weights
+    for as many channels are loaded as they are.
+
     A subclass has the attribute ``variant``, its name in messages, and may have ``unneeded``: how the keys start that
     it leaves in a whole checkpoint.
     """
@@ -43,6 +48,10 @@ class PretrainedModule(BaseModule):
     variant: str
     init_cfg: dict | list[dict] | None
     _loads_parts = False
+
+    def __init__(self, init_cfg: dict | list[dict] | None) -> None:
+        super().__init__(init_cfg)
+        self.adapt_in_channels = any(cfg.get(OPTION, False) for cfg in as_list(init_cfg))
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, with our own reader for checkpoints."""
@@ -75,7 +84,7 @@ class PretrainedModule(BaseModule):
             self._loads_parts = False
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        adapt_state_dict(self, state_dict, prefix, strict=not self._loads_parts)
+        adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -90,9 +99,12 @@ def is_pretrained(cfg: dict) -> bool:
 
 
 def _read_by_us(cfg: dict) -> dict:
-    if is_pretrained(cfg) and not str(cfg['checkpoint']).startswith(SCHEME):
-        return dict(cfg, checkpoint=f'{FILE}{cfg["checkpoint"]}')
-    return cfg
+    if not is_pretrained(cfg):
+        return cfg
+    cfg = {key: value for key, value in cfg.items() if key != OPTION}  # which mmengine does not know
+    if str(cfg['checkpoint']).startswith(SCHEME):
+        return cfg
+    return dict(cfg, checkpoint=f'{FILE}{cfg["checkpoint"]}')
 
 
 def read_weights(source: str | Path, map_location: MapLocation = 'cpu') -> dict:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
-from ...models.layers.arguments import Flag, Integer, OrNone, Settings, checked, naming_argument
+from ...models.layers.arguments import Flag, Integer, OrNone, Settings, checked
+from ...models.layers.refusal import naming_argument
 from ...registry import TRANSFORMS
 from ...utils.images import file_defect, image_defect
 from ..checks.loading import annotated_size, image_decoder, reads_local_files

@@ -18,9 +18,8 @@ from ...models.layers.arguments import (
     Settings,
     Text,
     checked,
-    naming_argument,
-    refuse,
 )
+from ...models.layers.refusal import naming_argument, refuse
 from ...registry import HOOKS
 from ...utils.errors import UserError
 from ...utils.whole_file import NoSpaceError, unfinished_files

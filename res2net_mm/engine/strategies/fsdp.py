@@ -20,9 +20,8 @@ from ...models.layers.arguments import (
     Settings,
     Text,
     checked,
-    naming_argument,
-    refuse,
 )
+from ...models.layers.refusal import naming_argument, refuse
 from ...registry import STRATEGIES
 
 RULES = dict(

@@ -21,9 +21,9 @@ COMMON_RULES = dict(  # of the arguments that every trunk has
     norm_cfg=LayerConfig(),
     norm_eval=Flag(),
     with_cp=Flag(),
-    init_cfg=InitConfig(),
+    init_cfg=InitConfig(sees_images=True),
 )
-DEFAULT_INIT = [
+DEFAULT_INIT: list[dict] = [
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]

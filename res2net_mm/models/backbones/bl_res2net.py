@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Flag, Integer, Integers, OneOf, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
@@ -97,7 +98,8 @@ class BLRes2Net(Backbone):
             are a quarter of its output channels. Defaults to 26.
         alpha (int): The little branches have 1/α of the channels; a divisor of 64. Defaults to 2.
         beta (int): In a stage of n blocks the little branch has max(1, ⌊n/β⌋ - 1), the big one n - 1. Defaults to 4.
-        in_channels (int): Channels of the image. Defaults to 3.
+        in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
+            :class:`PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.
@@ -126,7 +128,7 @@ class BLRes2Net(Backbone):
     stage_channels = (256, 512, 1024, 2048)
     stage_strides = (8, 16, 16, 32)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  depth: int = 50,
                  scales: int = 4,

@@ -12,6 +12,7 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Integer, Integers, OneOf, checked
 from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
@@ -48,7 +49,8 @@ class CifarRes2NeXt(Backbone):
             between its splits and pools the last one. With ``scales=1`` they are the same. Defaults to 'grouped'.
         se_reduction (int): Channels per hidden unit of a squeeze-and-excitation in every block, at most 256; the
             paper's SE rows do not say theirs, SENet's is 16; 0 for none. Defaults to 0.
-        in_channels (int): Channels of the image. Defaults to 3.
+        in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
+            :class:`PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.
@@ -73,7 +75,7 @@ class CifarRes2NeXt(Backbone):
     stage_channels = STAGE_CHANNELS
     stage_strides = (1, 2, 4)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  depth: int = 29,
                  scales: int = 4,

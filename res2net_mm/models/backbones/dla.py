@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_BACKBONES
 from ..layers.arguments import Integer, Integers, OrNone, checked
 from ..layers.bottle2neck import BN, Bottle2neck
 from ..layers.build import build_conv, build_norm
@@ -58,7 +59,8 @@ class DLA(Backbone):
         base_width (int | None): Channels of one split (of one group, if grouped) in a stage of 64 planes, w. A stage
             of p planes, 64 to 512, has ⌊p·w/64⌋·groups, as in :class:`Res2Net`. Defaults to None, the architecture's.
         groups (int | None): Groups of the blocks' 3×3 convolutions (cardinality). Defaults to None, the architecture's.
-        in_channels (int): Channels of the image. Defaults to 3.
+        in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
+            :class:`PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.
@@ -85,7 +87,7 @@ class DLA(Backbone):
     stage_channels = CHANNELS[2:]
     stage_strides = (4, 8, 16, 32)
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_BACKBONES)
     def __init__(self,
                  arch: str = 'dla60_res2net',
                  scales: int | None = None,

@@ -8,10 +8,11 @@ from typing import Sequence
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.argument_names import REPLACED_OF_RES2NET
 from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
 from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
-from ..layers.config_rules import ArchitectureName, LayerConfig, OrAsArch, Plugins
+from ..layers.config_rules import ArchitectureName, DeformableConfig, LayerConfig, OrAsArch, Plugins
 from .base import COMMON_RULES, MOST_SCALES, Backbone
 
 STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
@@ -56,7 +57,7 @@ RULES = dict(
     contract_dilation=Flag(),
     multi_grid=OrNone(Integers(
         Integer(1), length=lambda arguments: STAGE_BLOCKS[arguments['depth']][arguments['num_stages'] - 1])),
-    dcn=OrNone(LayerConfig("dict(type='DCNv2', deform_groups=1)")),
+    dcn=OrNone(DeformableConfig("dict(type='DCNv2', deform_groups=1)")),
     stage_with_dcn=Flags(lambda arguments: arguments['num_stages'] if arguments['dcn'] else None),
     plugins=Plugins(PLUGIN_POSITIONS),
     frozen_stages=Integer(-1, num_stages),
@@ -82,7 +83,8 @@ class Res2Net(Backbone):
             p planes has ⌊p·w/64⌋·groups, so that a change of ``base_channels`` scales the whole net. Defaults to None,
             as ``arch``.
         groups (int | None): Groups of the 3×3 convolutions (cardinality). Defaults to None, as ``arch``.
-        in_channels (int): Channels of the image. Defaults to 3.
+        in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
+            :class:`PretrainedModule`. Defaults to 3.
         stem_channels (int | None): Channels of the stem. Defaults to None, ``base_channels``.
         base_channels (int): Planes of the first stage; its output has 4 times as many channels. Defaults to 64.
         num_stages (int): Stages, 1 to 4. Defaults to 4.
@@ -137,7 +139,7 @@ class Res2Net(Backbone):
     expansion = 4
     stem_stride = 2
 
-    @checked(RULES)
+    @checked(RULES, REPLACED_OF_RES2NET)
     def __init__(self,
                  arch: str = 'res2net50_26w4s',
                  depth: int | None = None,

@@ -21,40 +21,30 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, NoReturn, TypeVar, Union
+from typing import Any, Callable, Dict, Mapping, TypeVar, Union
 
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.nn.parameter import is_lazy
+from .argument_names import bind_arguments
+from .refusal import ArgumentError, limited_size, refuse
 
 Arguments = Dict[str, Any]  # all arguments of a call by name
 Limit = Union[int, Callable[[Arguments], int]]
 MOST = 2**31 - 1  # of any integer, as in PyTorch's kernels
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, on Linux
-MOST_WEIGHTS = 1 << 30  # 4 GiB in float32; the largest of the published models has 100 million
 Init = TypeVar('Init', bound=Callable[..., None])
 
 
-class ArgumentError(ValueError):
-    """An argument that is not allowed; the message does not name the model yet."""
-
-
-def refuse(name: str, value: object, allowed: str) -> NoReturn:
-    """Raise an ArgumentError."""
-    raise ArgumentError(f'{name}={value!r} must be {allowed}')
-
-
-def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
+def checked(rules: Mapping[str, Rule], replaced: Mapping[str, str] | None = None) -> Callable[[Init], Init]:
     """Have the arguments of an ``__init__`` checked by rules, top to bottom, before it runs.
 
     Args:
         rules (dict[str, Rule]): A rule for every argument, by name. What a rule returns is passed on in place of the
             value: an argument whose None stands for something arrives as that.
+        replaced (dict[str, str]): What to write for arguments of other libraries, by name. Defaults to None.
 
     Raises:
+        TypeError: From ``__init__``, if there is no such argument; the message says what is meant or replaces it.
         ValueError: From ``__init__``, if an argument breaks its rule, or a layer cannot be built from its config.
     """
 
@@ -63,11 +53,7 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
 
         @functools.wraps(init)
         def checked_init(self: Any, *args: Any, **kwargs: Any) -> None:
-            model = type(self).__name__
-            try:
-                bound = signature.bind(self, *args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f'{model}: {error}') from None
+            bound = bind_arguments(signature, self, args, kwargs, replaced or {})
             given = dict(bound.arguments)
             bound.apply_defaults()
             arguments = bound.arguments
@@ -77,57 +63,11 @@ def checked(rules: Mapping[str, Rule]) -> Callable[[Init], Init]:
                 with limited_size(given):
                     init(*bound.args, **bound.kwargs)
             except ArgumentError as error:
-                raise ValueError(f'{model}: {error}') from error
+                raise ValueError(f'{type(self).__name__}: {error}') from error
 
         return checked_init  # type: ignore[return-value]
 
     return decorate
-
-
-@contextmanager
-def limited_size(arguments: Arguments) -> Iterator[None]:
-    """Refuse a model of more than MOST_WEIGHTS before its memory is touched, naming the largest of some arguments."""
-    weights = 0
-
-    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
-        nonlocal weights
-        weights += 0 if parameter is None or is_lazy(parameter) else parameter.numel()
-        if weights > MOST_WEIGHTS:
-            refuse_largest()
-
-    def refuse_largest() -> NoReturn:
-        sizes = {name: max(integers_in(value), default=0) for name, value in arguments.items()}
-        name = max(sizes, key=lambda name: sizes[name])
-        refuse(name, arguments[name], f'smaller, for a model of at most {MOST_WEIGHTS} weights')
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    except Exception as error:
-        # PyTorch cannot even reserve the memory, or not write the size down.
-        too_large = isinstance(error.__cause__ or error, (RuntimeError, OverflowError, MemoryError, TypeError))
-        if too_large and any(size ** 2 > MOST_WEIGHTS for value in arguments.values() for size in integers_in(value)):
-            refuse_largest()
-        raise
-    finally:
-        handle.remove()
-
-
-def integers_in(value: object) -> list[int]:
-    """The integers that a value is, or that are in a sequence."""
-    values = value if isinstance(value, (tuple, list)) else [value]
-    return [item for item in values if type(item) is int]
-
-
-@contextmanager
-def naming_argument(name: str, cfg: object, what: str = 'what its layer takes') -> Iterator[None]:
-    """If a layer cannot be built, raise an error with the name of the argument that has its config."""
-    try:
-        yield
-    except ArgumentError:  # which names another argument
-        raise
-    except Exception as error:  # layers of any library are built here, and refuse in any way
-        raise ArgumentError(f'{name}={cfg!r} must be {what}: {type(error).__name__}: {error}') from error
 
 
 class Rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from mmcv.cnn import build_conv_layer, build_norm_layer, build_plugin_layer
 from torch import nn
 
-from .arguments import naming_argument
+from .refusal import naming_argument
 
 
 def build_conv(conv_cfg: dict | None,

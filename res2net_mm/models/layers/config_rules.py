@@ -8,9 +8,11 @@ from typing import Any
 
 from mmengine.registry import MODELS, WEIGHT_INITIALIZERS, Registry
 
+from ...checkpoints.input_channels import OPTION
 from ..names import ARCHITECTURES, resolve
 from ..pretrained import is_pretrained
-from .arguments import Arguments, Flags, OneOf, Rule, refuse
+from .arguments import Arguments, Flag, Flags, OneOf, Rule
+from .refusal import refuse
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class LayerConfig(Rule):
         return value
 
 
+class DeformableConfig(LayerConfig):
+    """mmcv's config of deformable convolutions, as in the configs of mmdet, whose ``fallback_on_stride`` is dropped."""
+
+    def check(self, name: str, value: Any, arguments: Arguments) -> Any:
+        """Return the value that the layer takes."""
+        super().check(name, value, arguments)
+        if value.get('fallback_on_stride', False) is not False:
+            refuse(name, value, 'without fallback_on_stride: blocks with a stride are deformable, too')
+        return {key: item for key, item in value.items() if key != 'fallback_on_stride'}
+
+
 @dataclass(frozen=True)
 class Plugins(Rule):
     """Layers to insert: dicts of ``cfg`` and ``position``, and if need be ``stages`` and ``postfix``.
@@ -83,8 +96,15 @@ class Plugins(Rule):
         return value
 
 
+@dataclass(frozen=True)
 class InitConfig(Rule):
-    """mmengine's initialisation: None, a dict with the type of a registered initialiser, or a list of such dicts."""
+    """mmengine's initialisation: None, a dict with the type of a registered initialiser, or a list of such dicts.
+
+    Args:
+        sees_images (bool): Whether weights may be adapted to images of other channels. Defaults to False.
+    """
+
+    sees_images: bool = False
 
     def check(self, name: str, value: Any, arguments: Arguments) -> Any:
         """Return the value."""
@@ -100,9 +120,19 @@ class InitConfig(Rule):
                     isinstance(kind, str) and not _has(WEIGHT_INITIALIZERS, kind)):
                 refuse(place, cfg, "a dict with the 'type' of an initialiser, such as dict(type='Pretrained', "
                        'checkpoint=...)')
-            if is_pretrained(cfg) and not isinstance(cfg.get('checkpoint'), (str, Path)):
-                refuse(place, cfg, "a dict with a 'checkpoint', the path, address or name of one")
+            if is_pretrained(cfg):
+                self.check_pretrained(place, cfg, arguments)
         return value
+
+    def check_pretrained(self, name: str, cfg: dict, arguments: Arguments) -> None:
+        """Check one config that loads a checkpoint, as ``check`` does."""
+        if not isinstance(cfg.get('checkpoint'), (str, Path)):
+            refuse(name, cfg, "a dict with a 'checkpoint', the path, address or name of one")
+        options = ['checkpoint', 'prefix', 'map_location'] + [OPTION] * self.sees_images
+        unknown = [key for key in cfg if key not in ('type', *options)]
+        if unknown:
+            refuse(name, cfg, f"a dict of 'type', {', '.join(map(repr, options))}; there is no {unknown[0]!r}")
+        Flag().check(f'{name}.{OPTION}', cfg.get(OPTION, False), arguments)
 
 
 @dataclass(frozen=True)
