@@ -55,11 +55,12 @@ def pictures(tmp_path):
         dict(type='RandomFlip', prob=0.5, direction='horizontal'), dict(type='PackInputs')]))
 
 
-def find(dataset, batch_size, model=None, sampler=None, **options):
+def find(dataset, batch_size, model=None, sampler=None, iterations=None, **options):
     loader = DataLoader(dataset, batch_size, sampler=sampler or DefaultSampler(dataset, seed=0),
                         collate_fn=pseudo_collate, **options)
     model = model or Net()
-    return list(check_batches(BuiltModel(model), [BuiltSplit('train', [dataset], dataloader=loader)]))
+    return list(check_batches(BuiltModel(model), [
+        BuiltSplit('train', [dataset], dataloader=loader, iterations=iterations)]))
 
 
 @pytest.mark.parametrize(('batch_size', 'message'), [
@@ -76,6 +77,7 @@ def test_a_batch_that_cannot_be_trained_on(batch_size, message, pictures):
     with pytest.raises(ValueError, match='Expected more than 1 value per channel'):
         for batch in DataLoader(pictures, batch_size, collate_fn=pseudo_collate):
             Net().train()(**batch, mode='loss')
+    assert not find(pictures, 5, iterations=3) and find(pictures, 5, iterations=4)  # which are all batches of an epoch
     assert find(pictures, 5, drop_last=True) == find(pictures, 4) == find(pictures, 6) == []
 
 

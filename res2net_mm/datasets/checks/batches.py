@@ -36,7 +36,10 @@ def check_batches(model: BuiltModel, splits: Sequence[BuiltSplit]) -> Iterator[P
         model (BuiltModel): The model.
         splits (Sequence[BuiltSplit]): The data that it is trained and evaluated on.
     """
-    for loader in (split.dataloader for split in splits if split.name == 'train'):
+    for split in splits:
+        loader = split.dataloader
+        if split.name != 'train' or loader is None:
+            continue
         sampler: Any = getattr(loader, 'batch_sampler', None)
         bases = list(ancestors(type(sampler)))
         # Of mmdet's, too, the last batch has what is left over, whatever the order.
@@ -47,7 +50,8 @@ def check_batches(model: BuiltModel, splits: Sequence[BuiltSplit]) -> Iterator[P
         if sampler.drop_last and sizes and min(sizes) < batch_size:
             yield Problem(f'train_dataloader has {min(sizes)} images for a process and batches of {batch_size}, and '
                           f'{key}.drop_last=True leaves none: set train_dataloader.batch_size={min(sizes)} or less')
-        elif batch_size == 1 or not sampler.drop_last and any(number % batch_size == 1 for number in sizes):
+        elif batch_size == 1 or any(number % batch_size == 1 and reaches_last_batch(split, number, batch_size)
+                                    for number in sizes if not sampler.drop_last):
             yield from try_one_image(model, loader, batch_size, f'{key}.drop_last=True')
 
 
@@ -60,6 +64,11 @@ def images_per_process(loader: DataLoader) -> list[int]:
         # All processes have to come to the same end, so each looks at the images of all.
         return [ceil((len(sampler.dataset) - rank) / sampler.world_size) for rank in range(sampler.world_size)]
     return [len(sampler)]
+
+
+def reaches_last_batch(split: BuiltSplit, images: int, batch_size: int) -> bool:
+    """Whether a training that counts iterations does not end before the last batch of the first epoch."""
+    return split.iterations is None or split.iterations >= ceil(images / batch_size)
 
 
 @dataclass

@@ -24,6 +24,7 @@ class BuiltSplit:
         dataloader (DataLoader | None): What makes batches of it. Defaults to None.
         bad_images_are_fatal (bool): Whether bad images to evaluate on end the run; otherwise they count as wrong.
             Defaults to True.
+        iterations (int | None): After how many batches the training ends. Defaults to None: not known.
     """
 
     name: str
@@ -31,6 +32,7 @@ class BuiltSplit:
     metrics: list[Any] = field(default_factory=list)
     dataloader: DataLoader | None = None
     bad_images_are_fatal: bool = True
+    iterations: int | None = None
 
     @classmethod
     def from_loop(cls, name: str, loop: BaseLoop | None, bad_images_are_fatal: bool = True) -> BuiltSplit:
@@ -39,7 +41,7 @@ class BuiltSplit:
         dataloader = getattr(loop, 'dataloader', None)
         datasets = [leaf for leaf in leaves(getattr(dataloader, 'dataset', None)) if isinstance(leaf, BaseDataset)]
         return cls(name, datasets, list(getattr(getattr(loop, 'evaluator', None), 'metrics', [])), dataloader,
-                   bad_images_are_fatal)
+                   bad_images_are_fatal, getattr(loop, 'max_iters', None))
 
     @staticmethod
     def annotations(dataset: BaseDataset) -> Iterator[dict]:
