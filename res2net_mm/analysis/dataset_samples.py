@@ -4,14 +4,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS
 
 from ..utils.config_types import ancestors, argument_names, config_class
 from ..utils.masks import read_mask
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+
+Transform = Callable[[dict], Any]
 
 
 @dataclass(frozen=True)
@@ -20,15 +26,22 @@ class ImageSample:
 
     Attributes:
         dataset (BaseDataset): The dataset.
+        transforms (Sequence[Callable]): What loads its images and annotations.
         name (str): The path of the image; its number if it has none.
         indices (list[int]): Its entries in the dataset: several if every person of an image is one.
         classes (frozenset[int] | None): The classes in it; None: not known.
     """
 
     dataset: BaseDataset
+    transforms: Sequence[Transform]
     name: str
     indices: list[int]
     classes: frozenset[int] | None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of its own."""
+        return self.name != f'#{self.indices[0]}'
 
 
 def build_dataset(config: dict) -> tuple[BaseDataset, int | None]:
@@ -40,8 +53,7 @@ def build_dataset(config: dict) -> tuple[BaseDataset, int | None]:
     Returns:
         tuple[BaseDataset, int | None]: The dataset, and how many entries its filters have dropped; None: not known.
     """
-    scope = DefaultScope.get_current_instance()
-    kind = config_class(config, DATASETS, scope.scope_name if scope else None)
+    kind = config_class(config, DATASETS, None)
     if not (issubclass(kind, BaseDataset) and 'lazy_init' in argument_names(kind)):
         return DATASETS.build(config), None
     dataset = DATASETS.build({**config, 'lazy_init': True})
@@ -56,6 +68,34 @@ def build_dataset(config: dict) -> tuple[BaseDataset, int | None]:
     dataset.full_init()
     del dataset.filter_data
     return dataset, listed[0] - len(dataset) if listed and dataset._indices is None else None
+
+
+def build_loader(config: dict | list, datasets: Sequence[BaseDataset]) -> DataLoader | None:
+    """Build a data loader around datasets that are built.
+
+    Args:
+        config (dict | list): Its config, or those of several.
+        datasets (Sequence[BaseDataset]): Its datasets without wrappers, in their order.
+
+    Returns:
+        DataLoader | None: The loader; None for a list of several.
+    """
+    from mmengine.runner import Runner
+    if isinstance(config, list):
+        return None
+    left = iter(datasets)
+
+    def with_built(part: dict) -> Any:
+        inner = [key for key in ('datasets', 'dataset') if part.get(key) and not isinstance(part[key], str)]
+        if not inner:
+            return next(left)
+        inside = part[inner[0]]
+        return dict(part, **{inner[0]: [with_built(item) for item in inside] if inner[0] == 'datasets'
+                             else with_built(inside)})
+
+    if 'mmpose.CombinedDataset' in ancestors(config_class(config['dataset'], DATASETS, None)):
+        return Runner.build_dataloader(config, seed=0)  # it builds its datasets itself
+    return Runner.build_dataloader(dict(config, dataset=with_built(config['dataset'])), seed=0)
 
 
 def choose_samples(samples: Sequence[ImageSample], count: int = 16) -> list[ImageSample]:
@@ -88,39 +128,38 @@ def choose_samples(samples: Sequence[ImageSample], count: int = 16) -> list[Imag
     return chosen + empty[:1]
 
 
-def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any] | None:
+def load_sample(sample: ImageSample, index: int) -> dict[str, Any]:
     """An entry of a dataset after its loading transforms: ``img`` and its annotations, as the toolbox holds them.
 
     Args:
-        dataset (BaseDataset): The dataset.
-        index (int): The entry.
+        sample (ImageSample): An image.
+        index (int): One of its entries.
 
-    Returns:
-        dict | None: What the transforms return; None if they refuse the sample.
+    Raises:
+        ValueError: If a transform refuses the entry; a toolbox raises others.
     """
-    sample: dict[str, Any] | None = BaseDataset.get_data_info(dataset, index)
-    for transform in loading_transforms(dataset):
-        sample = transform(sample) if sample is not None else None
-    if sample is not None and 'gt_seg_map' not in sample and sample.get('seg_map_path'):
-        sample['gt_seg_map'] = unloaded_mask(dataset, sample)
-    return sample
+    loaded = BaseDataset.get_data_info(sample.dataset, index)
+    for transform in sample.transforms:
+        loaded = transform(loaded)
+        if loaded is None:
+            raise ValueError(f'is refused by the transform {type(transform).__name__}')
+    if 'gt_seg_map' not in loaded and loaded.get('seg_map_path'):
+        loaded['gt_seg_map'] = unloaded_mask(sample.dataset, loaded)
+    return loaded
 
 
-def load_labels(dataset: BaseDataset, info: dict[str, Any]) -> np.ndarray | None:
-    """The labels of a semantic mask, without its image.
-
-    Args:
-        dataset (BaseDataset): The dataset.
-        info (dict): An entry of it, which is changed.
+def load_labels(sample: ImageSample) -> np.ndarray | None:
+    """The labels of the semantic mask of an image, which is not loaded itself.
 
     Returns:
         np.ndarray | None: (h, w) after label maps and the like; None if the pipeline loads no mask.
     """
-    for transform in loading_transforms(dataset):
+    info = BaseDataset.get_data_info(sample.dataset, sample.indices[0])
+    for transform in sample.transforms:
         if not any(name.partition('.')[2].startswith('LoadImage') for name in ancestors(type(transform))):
             info = transform(info)
     labels = info.get('gt_seg_map')
-    return unloaded_mask(dataset, info) if labels is None else labels
+    return unloaded_mask(sample.dataset, info) if labels is None else labels
 
 
 def unloaded_mask(dataset: BaseDataset, info: dict[str, Any]) -> np.ndarray | None:
@@ -129,8 +168,21 @@ def unloaded_mask(dataset: BaseDataset, info: dict[str, Any]) -> np.ndarray | No
     return read_mask(info['seg_map_path']) if is_saliency else None
 
 
-def loading_transforms(dataset: BaseDataset) -> list[Callable[[dict], dict | None]]:
-    """The transforms of a dataset's pipeline that load something: every toolbox calls them ``Load...``."""
-    return [transform for transform in dataset.pipeline.transforms if any(
+def loading_transforms(dataset: BaseDataset, wrapper: Any = None) -> list[Transform]:
+    """The transforms that load something, as every toolbox calls them: ``Load...``.
+
+    Args:
+        dataset (BaseDataset): A dataset of no wrapper.
+        wrapper (Dataset | None): What it stands in: mmpose's CombinedDataset loads images itself. Defaults to None.
+    """
+    pipelines = [getattr(item, 'pipeline', None) for item in [dataset, *wrappers(wrapper)]]
+    return [transform for pipeline in pipelines for transform in getattr(pipeline, 'transforms', []) if any(
         name.partition('.')[2].startswith('Load') or name == 'res2net_mm.SkipBadSample'
         for name in ancestors(type(transform)))]
+
+
+def wrappers(dataset: Any) -> list:
+    """The wrappers among a dataset and those in it, from the outside inwards."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    inside = [item for item in inner if item is not None and not isinstance(item, str)]
+    return [dataset, *(wrapper for item in inside for wrapper in wrappers(item))] if inside else []

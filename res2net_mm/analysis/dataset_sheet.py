@@ -24,6 +24,7 @@ MOST_HEIGHT = 360  # of an image in its cell
 MARGIN = 4
 CAPTION = 38  # two lines below an image
 FONT_SIZE = 13
+MOST_NAME = 48  # letters of a path
 GREY = (150, 150, 150)
 Colour = tuple  # of red, green and blue from 0 to 255
 
@@ -51,7 +52,7 @@ class SheetCell:
         return column, row
 
 
-def draw_dataset_sheet(samples: Sequence[ImageSample], path: str | Path) -> list[str]:
+def draw_dataset_sheet(samples: Sequence[ImageSample], path: str | Path) -> dict[str, str]:
     """Draw images with their annotations, four in a row.
 
     Args:
@@ -59,16 +60,16 @@ def draw_dataset_sheet(samples: Sequence[ImageSample], path: str | Path) -> list
         path (str | Path): The picture to write; its suffix says the format.
 
     Returns:
-        list[str]: Of those that could not be loaded, the name and why.
+        dict[str, str]: Of those that could not be loaded, the name and why.
     """
-    cells, failed = [], []
+    cells, failed = [], {}
     for sample in samples:
         try:
             cells.append(draw_sample(sample))
         except Exception as error:  # of whatever a toolbox does with a bad file
-            failed.append(f'{sample.name}: {type(error).__name__}: {error}')
+            failed[sample.name] = f'{type(error).__name__}: {error}'
             cells.append(SheetCell(np.full((MOST_HEIGHT // 2, CELL - 2 * MARGIN, 3), 90, np.uint8), (1, 1),
-                                   [shorten_front(sample.name), 'cannot be loaded']))
+                                   [short_name(sample), 'cannot be loaded']))
     rows = [cells[i:i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
     heights = [max(cell.image.shape[0] for cell in row) + CAPTION + 2 * MARGIN for row in rows]
     sheet = Image.new('RGB', (COLUMNS * CELL, sum(heights)), 'white')
@@ -111,7 +112,7 @@ def write_names(draw: ImageDraw.ImageDraw, cell: SheetCell) -> None:
         else:
             left_out += 1
     if left_out:
-        cell.caption[-1] += f', {left_out} names left out'
+        cell.caption[-1] += f', {plural(left_out, "name")} left out'
 
 
 # 1. One sample.
@@ -121,11 +122,9 @@ def draw_sample(sample: ImageSample) -> SheetCell:
     """Load an image with its annotations and draw them.
 
     Raises:
-        ValueError: If the dataset refuses the sample; the toolbox raises others.
+        ValueError: If a transform refuses it; a toolbox raises others.
     """
-    loaded = [load_sample(sample.dataset, index) for index in sample.indices]
-    if loaded[0] is None or any(entry is None for entry in loaded):
-        raise ValueError('is refused by the loading transforms of its dataset')
+    loaded = [load_sample(sample, index) for index in sample.indices]
     cell = fit_image(sample, loaded[0])
     notes = []
     for number, entry in enumerate(loaded):
@@ -139,7 +138,7 @@ def draw_sample(sample: ImageSample) -> SheetCell:
             notes.append(', '.join(class_name(sample.dataset, int(label)) for label in np.ravel(entry['gt_label'])))
     if any('keypoints' in entry for entry in loaded):
         people = sum(len(entry['keypoints']) for entry in loaded if 'keypoints' in entry)
-        notes.append(f'{people} with keypoints')
+        notes.append(f'{plural(people, "object")} with keypoints')
     height, width = loaded[0]['img'].shape[:2]
     cell.caption.append('  '.join([f'{width} × {height}', *notes]))
     return cell
@@ -160,7 +159,7 @@ def fit_image(sample: ImageSample, loaded: dict[str, Any]) -> SheetCell:
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST if factor > 4 else cv2.INTER_LINEAR
     shown = cv2.resize(np.ascontiguousarray(image), size, interpolation=way)
-    return SheetCell(shown, (size[0] / width, size[1] / height), [shorten_front(sample.name)])
+    return SheetCell(shown, (size[0] / width, size[1] / height), [short_name(sample)])
 
 
 def draw_objects(cell: SheetCell, loaded: dict[str, Any], dataset: BaseDataset) -> str:
@@ -179,7 +178,7 @@ def draw_objects(cell: SheetCell, loaded: dict[str, Any], dataset: BaseDataset) 
         cv2.rectangle(cell.image, corner, cell.point(*boxes[i, 2:]), colour, 1 if ignored[i] else 2, cv2.LINE_AA)
         name = class_name(dataset, int(labels[i])) + (' (ignored)' if ignored[i] else '')
         cell.names.append((corner[0], corner[1], name, colour))
-    return f'{len(boxes)} boxes' + (', with masks' if loaded.get('gt_masks') is not None else '')
+    return plural(len(boxes), 'box') + (', with masks' if loaded.get('gt_masks') is not None else '')
 
 
 def draw_keypoints(cell: SheetCell, loaded: dict[str, Any], metainfo: dict[str, Any]) -> None:
@@ -210,7 +209,7 @@ def draw_labels(cell: SheetCell, labels: np.ndarray, dataset: BaseDataset) -> No
         if label == getattr(dataset, 'ignore_index', 255):
             overlay(cell.image, region, (230, 230, 230), outlined=False)
         elif name.lower() in ('background', 'bg', '_background_'):
-            cell.image[region] = cell.image[region] // 2
+            cell.image[region] = (0.7 * cell.image[region]).astype(np.uint8)
         else:
             overlay(cell.image, region, class_colour(label))
             # The name stands in the middle of the widest part.
@@ -250,9 +249,16 @@ def class_colour(label: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def shorten_front(name: str, most: int = 52) -> str:
-    """The end of a path, which tells files apart."""
-    return name if len(name) <= most else f'…{name[1 - most:]}'
+def short_name(sample: ImageSample) -> str:
+    """The path of an image in the root of its dataset, or the end of it, which tells files apart."""
+    root = str(getattr(sample.dataset, 'data_root', None) or '')
+    name = sample.name[len(root):].lstrip('/') if sample.name.startswith(root) else sample.name
+    return name if len(name) <= MOST_NAME else f'…{name[1 - MOST_NAME:]}'
+
+
+def plural(number: int, noun: str) -> str:
+    """A number and its noun: '1 box', '2 boxes'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}{"es" if noun.endswith("x") else "s"}'
 
 
 @lru_cache(maxsize=None)

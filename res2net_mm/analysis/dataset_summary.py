@@ -6,7 +6,7 @@ No image is decoded: sizes are those of the annotations, or of the headers of so
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from ..datasets.checks import BuiltSplit
 from ..utils.images import image_shape
-from .dataset_samples import ImageSample, load_labels
+from .dataset_samples import ImageSample, load_labels, loading_transforms
 
 MOST_HEADERS = 2000  # of images whose annotations do not say their sizes
 MOST_MASKS = 500  # decoded for the shares of classes
@@ -103,12 +103,13 @@ class DatasetSummary:
         return self.classes.setdefault(label, ClassCount(f'label {label}'))
 
 
-def summarise_dataset(dataset: BaseDataset) -> DatasetSummary:
+def summarise_dataset(dataset: BaseDataset, wrapper: Any = None) -> DatasetSummary:
     """Count what is in a built dataset.
 
     Args:
         dataset (BaseDataset): A dataset of a toolbox, or one whose entries have the same keys: ``instances`` (mmdet),
             ``keypoints`` (mmpose), ``gt_label`` (mmpretrain) or ``seg_map_path`` (mmseg).
+        wrapper (Dataset | None): What it stands in. Defaults to None.
     """
     names = dataset.metainfo.get('classes')
     summary = DatasetSummary(type(dataset).__name__, dataset_source(dataset), 'nothing', [],
@@ -116,7 +117,7 @@ def summarise_dataset(dataset: BaseDataset) -> DatasetSummary:
     entries: dict[str, tuple[list[int], set[int]]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
     for index, info in enumerate(BuiltSplit.annotations(dataset)):
-        name = str(info.get('img_path', f'image {index}'))
+        name = str(info.get('img_path') or f'#{index}')
         indices, classes = entries.setdefault(name, ([], set()))
         indices.append(index)
         sizes[name] = annotated_size(info)
@@ -131,10 +132,11 @@ def summarise_dataset(dataset: BaseDataset) -> DatasetSummary:
     for _, classes in entries.values():
         for label in classes:
             summary.count(label).images += 1
-    summary.images = [ImageSample(dataset, name, indices, frozenset(classes))
+    transforms = loading_transforms(dataset, wrapper)
+    summary.images = [ImageSample(dataset, transforms, name, indices, frozenset(classes))
                       for name, (indices, classes) in entries.items()]
     if summary.counted == 'pixels':
-        count_pixels(summary, dataset)
+        count_pixels(summary, getattr(dataset, 'ignore_index', 255))
     summary.annotated = sum(sample.classes is None or bool(sample.classes) for sample in summary.images)
     summary.sizes = measure_sizes(sizes)
     return summary
@@ -225,22 +227,21 @@ def count_labels(summary: DatasetSummary, labels: Any) -> set[int]:
 # 2. Pixels and sizes, of images that are spread over the dataset.
 
 
-def count_pixels(summary: DatasetSummary, dataset: BaseDataset) -> None:
+def count_pixels(summary: DatasetSummary, ignore_index: int) -> None:
     """Decode some of the semantic masks of a dataset, and count the pixels of every class."""
-    ignore_index = getattr(dataset, 'ignore_index', 255)
     chosen = set(spread(len(summary.images), MOST_MASKS))
     for number, sample in enumerate(summary.images):
         classes = None
         if number in chosen:
             try:
-                labels = load_labels(dataset, BaseDataset.get_data_info(dataset, sample.indices[0]))
+                labels = load_labels(sample)
             except Exception as error:  # of whatever library decodes it
                 labels = None
                 summary.unreadable.append(f'{sample.name}: {error}')
             if labels is not None:
                 summary.decoded += 1
                 classes = add_pixels(summary, labels, ignore_index)
-        summary.images[number] = ImageSample(dataset, sample.name, sample.indices, classes)
+        summary.images[number] = replace(sample, classes=classes)
 
 
 def add_pixels(summary: DatasetSummary, labels: np.ndarray, ignore_index: int) -> frozenset[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 
@@ -23,6 +24,7 @@ from ..datasets.checks.problems import Problem, list_defects
 from ..datasets.checks.registry import DatasetSettings
 from ..datasets.checks.run import SPLIT_CHECKS
 from ..utils.errors import UserError
+from ..utils.images import file_defect
 from ..utils.text import console
 from .arguments import config_argument, debug_argument, read_config, settings_arguments
 from .command import TOOL_ERRORS, run_command
@@ -30,9 +32,12 @@ from .dataset_tables import class_table, images_table, keypoint_table, problem_t
 from .device import choose_device
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..analysis.dataset_summary import DatasetSummary
 
 SPLITS = ('train', 'val', 'test')
+TOLERATED = 0.05  # of the training images may be bad
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,24 +74,39 @@ def check_config(args: argparse.Namespace) -> None:
 
     problems = Problems()
     problems.collect(find_missing, cfg, list(splits))
-    contents = [content for split, title in splits.items() for content in check_split(cfg, split, title, problems)]
+    contents = [read_split(cfg, split, title, problems) for split, title in splits.items()]
+    for content in contents:
+        problems.collect(check_training_images, content)
+        for check in SPLIT_CHECKS:
+            problems.collect(check, content.built)
     screen = console()
-    if contents:
-        screen.print(images_table(contents))
-    for title, summary, _ in contents:
-        if summary.classes:
-            screen.print(class_table(title, summary, screen.width))
-        if summary.keypoints:
-            screen.print(keypoint_table(title, summary, screen.width))
-    for title in dict.fromkeys(title for title, _, _ in contents):
-        samples = [sample for name, summary, _ in contents if name == title for sample in summary.images]
-        draw_split(args.out or Path(cfg.work_dir) / 'check_data.jpg', title, samples, problems)
+    print_contents(contents, screen)
+    out = args.out or Path(cfg.work_dir) / 'check_data.jpg'
+    for content in contents:
+        draw_split(out, content, problems)
     if problems.found:
         screen.print(problem_table(problems.found))
     errors = sum(problem.fatal for problem in problems.found)
-    print(f'{errors} errors, {len(problems.found) - errors} warnings')
+    print(f'Errors: {errors}, warnings: {len(problems.found) - errors}', flush=True)  # before the message on stderr
     if errors:
-        raise UserError(f'{args.config}: {errors} errors in the data must be mended')
+        raise UserError(f'{args.config}: the data must be mended: {errors} errors')
+
+
+@dataclass
+class SplitContent:
+    """One split of the config: what is built of it, and what is in it.
+
+    Attributes:
+        title (str): What to call it: 'val and test' if the two are the same.
+        built (BuiltSplit): Its datasets, metrics and loader, as far as they can be built.
+        summaries (list): What is in each dataset, and how many entries its filters have dropped or None.
+        bad_images (set[str]): Of a set to train on, the images that are missing or cut off.
+    """
+
+    title: str
+    built: BuiltSplit
+    summaries: list[tuple[DatasetSummary, int | None]] = field(default_factory=list)
+    bad_images: set[str] = field(default_factory=set)
 
 
 class Problems:
@@ -103,7 +123,7 @@ class Problems:
 
     def collect(self, check: Callable[..., Iterable[Problem]], *arguments: Any) -> bool:
         """Add what a check finds, and its own end if it ends in an error; return whether something is fatal."""
-        found = []
+        found: list[Problem] = []
         try:
             found += check(*arguments)
         except UserError as error:
@@ -133,41 +153,59 @@ def distinct_splits(cfg: Config, args: argparse.Namespace) -> dict[str, str]:
     return {split: ' and '.join(names) for split, names in groups.items()}
 
 
-def check_split(cfg: Config, split: str, title: str, problems: Problems
-                ) -> Iterator[tuple[str, DatasetSummary, int | None]]:
-    """Check a split and build its datasets, each on its own, so that a bad one does not hide the others.
+def read_split(cfg: Config, split: str, title: str, problems: Problems) -> SplitContent:
+    """Check the annotations of a split, build its datasets, and count what is in them.
+
+    Every dataset is built on its own, so that a bad one does not hide what is in the others.
 
     Args:
         cfg (mmengine.Config): The config.
         split (str): 'train', 'val' or 'test'.
         title (str): What to call it.
         problems (Problems): Where to add what is wrong.
-
-    Yields:
-        tuple: For each dataset the title, what is in it, and how many entries its filters have dropped or None.
     """
+    from ..analysis.dataset_samples import build_loader
     from ..analysis.dataset_summary import summarise_dataset
-    datasets: list[Any] = []
+    built: list[tuple[Any, int | None]] = []
     for settings in dataset_settings(cfg, split):
         is_bad = problems.collect(check_annotations, settings)
-        if any(map(is_missing, dataset_paths(settings.config))):
-            continue  # a toolbox might download it
-        dataset, dropped = build_quietly(settings, Problems() if is_bad else problems)  # it would say the same again
+        if not any(map(is_missing, dataset_paths(settings.config))):  # a toolbox might download it
+            # A toolbox would say the same of bad annotations again.
+            built.append(build_quietly(settings, Problems() if is_bad else problems))
+    datasets = [dataset for dataset, _ in built if dataset is not None]
+    loader = None
+    if len(datasets) == len(dataset_configs(cfg, split)):
+        try:
+            loader = build_loader(cfg[f'{split}_dataloader'], datasets)
+        except Exception as error:  # of a toolbox
+            problems.add([Problem(f'{split}_dataloader cannot be built: {type(error).__name__}: {error}')])
+    content = SplitContent(title, BuiltSplit(split, datasets, list(build_metrics(cfg, split, problems)), loader))
+    for dataset, dropped in built:
         if dataset is None:
             continue
-        datasets.append(dataset)
         try:
-            summary = summarise_dataset(dataset)
+            summary = summarise_dataset(dataset, getattr(loader, 'dataset', None))
         except Exception as error:  # a dataset of one's own may hold anything
-            problems.add([Problem(f'{split}_dataloader: what {settings.kind.__name__} holds cannot be counted: '
+            problems.add([Problem(f'{split}_dataloader: what {type(dataset).__name__} holds cannot be counted: '
                                   f'{type(error).__name__}: {error}', fatal=False)])
             continue
+        content.summaries.append((summary, dropped))
         problems.add(list_defects(f'{title}: {len(summary.unreadable)} masks cannot be decoded:', summary.unreadable,
                                   fatal=False))
-        yield title, summary, dropped
-    built = BuiltSplit(split, datasets, list(build_metrics(cfg, split, problems)))
-    for check in SPLIT_CHECKS:
-        problems.collect(check, built)
+    return content
+
+
+def check_training_images(content: SplitContent) -> Iterator[Problem]:
+    """Look for images to train on that are missing or cut off: training would skip them, and end if they are many."""
+    if content.built.name != 'train':
+        return
+    paths = [sample.name for summary, _ in content.summaries for sample in summary.images if sample.is_file]
+    defects = {path: defect for path in dict.fromkeys(paths) if (defect := file_defect(path))}
+    content.bad_images.update(defects)
+    too_many = len(defects) > TOLERATED * len(paths)
+    yield from list_defects(f'{len(defects)} of {len(paths)} images to train on are bad; training '
+                            + ('would end' if too_many else 'skips them') + ':',
+                            [f'{path} {defect}' for path, defect in defects.items()], fatal=too_many)
 
 
 def build_quietly(settings: DatasetSettings, problems: Problems) -> tuple[Any, int | None]:
@@ -206,21 +244,34 @@ def build_metrics(cfg: Config, split: str, problems: Problems) -> Iterator[Any]:
                                       f'{type(error).__name__}: {error}')])
 
 
-def draw_split(out: Path, title: str, samples: Sequence[Any], problems: Problems) -> None:
+def print_contents(contents: Sequence[SplitContent], screen: Console) -> None:
+    """Print the tables of all splits."""
+    summaries = [(content.title, *entry) for content in contents for entry in content.summaries]
+    if summaries:
+        screen.print(images_table(summaries))
+    for title, summary, _ in summaries:
+        if summary.classes:
+            screen.print(class_table(title, summary, screen.width))
+        if summary.keypoints:
+            screen.print(keypoint_table(title, summary, screen.width))
+
+
+def draw_split(out: Path, content: SplitContent, problems: Problems) -> None:
     """Draw 16 images of a split.
 
     Args:
         out (Path): The picture; the name of the split is added to its stem.
-        title (str): The split.
-        samples (Sequence[ImageSample]): Its images.
+        content (SplitContent): The split.
         problems (Problems): Where to add images that cannot be loaded.
     """
     from ..analysis.dataset_samples import choose_samples
     from ..analysis.dataset_sheet import draw_dataset_sheet
+    samples = [sample for summary, _ in content.summaries for sample in summary.images]
     if not samples:
         return
-    path = out.with_name(f'{out.stem}_{title.replace(" ", "_")}{out.suffix or ".jpg"}')
+    path = out.with_name(f'{out.stem}_{content.title.replace(" ", "_")}{out.suffix or ".jpg"}')
     path.parent.mkdir(parents=True, exist_ok=True)
-    failed = draw_dataset_sheet(choose_samples(samples), path)
-    problems.add(list_defects(f'{title}: images on the sheet that cannot be loaded:', failed, fatal=False))
+    failed = [f'{name} {reason}' for name, reason in draw_dataset_sheet(choose_samples(samples), path).items()
+              if name not in content.bad_images]
+    problems.add(list_defects(f'{content.title}: images on the sheet that cannot be loaded:', failed, fatal=False))
     print(f'Wrote {path}')

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 from ..datasets.checks.problems import Problem
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     from ..analysis.dataset_summary import ClassCount, DatasetSummary
 
@@ -17,14 +19,14 @@ MOST_NAME = 30  # letters of a class on one line
 NONE = 'none'  # marks a class without anything
 
 
-def images_table(summaries: Sequence[tuple[str, DatasetSummary, int | None]]) -> Table:
+def images_table(summaries: Sequence[tuple[str, DatasetSummary, int | None]]) -> Group:
     """One row for every dataset.
 
     Args:
         summaries (Sequence[tuple]): The name of the split, what is in the dataset, and how many entries its filters
             have dropped or None.
     """
-    table = new_table('Images', left=('dataset', ), right=(
+    table = new_table(left=('dataset', ), right=(
         'images', 'without\nannotations', 'dropped\nby filters', 'smallest', 'median', 'largest', 'width /\nheight'))
     for split, summary, dropped in summaries:
         sizes = ['?'] * 4
@@ -36,14 +38,12 @@ def images_table(summaries: Sequence[tuple[str, DatasetSummary, int | None]]) ->
         name = f'{split}: {summary.kind}' + (f'\n{summary.source}' if summary.source else '')
         add_row(table, name, images, images - summary.annotated,
                 '?' if dropped is None else dropped, *sizes)
-    measured = [f'{summary.sizes.measured} of {len(summary.images)}' for _, summary, _ in summaries
-                if summary.sizes and summary.sizes.measured < len(summary.images)]
-    if measured:
-        table.caption = f'Sizes are those of {", ".join(measured)} images, evenly spread.'
-    return table
+    notes = [f'{split}: sizes are those of {summary.sizes.measured} of {len(summary.images)} images, evenly spread.'
+             for split, summary, _ in summaries if summary.sizes and summary.sizes.measured < len(summary.images)]
+    return with_notes('Images', table, notes)
 
 
-def class_table(split: str, summary: DatasetSummary, width: int) -> Table:
+def class_table(split: str, summary: DatasetSummary, width: int) -> Group:
     """One row for every class of a dataset, or for the largest and smallest of very many.
 
     Args:
@@ -78,7 +78,7 @@ def class_table(split: str, summary: DatasetSummary, width: int) -> Table:
     return blocks_table(title, 'class', heads, [(count, cells(count)) for count in counts], width, notes)
 
 
-def keypoint_table(split: str, summary: DatasetSummary, width: int) -> Table:
+def keypoint_table(split: str, summary: DatasetSummary, width: int) -> Group:
     """One row for every keypoint: how many objects have it labelled."""
     objects = sum(count.objects for count in summary.classes.values()) or 1
     rows: list[tuple[ClassCount, list[object]]] = [
@@ -87,14 +87,14 @@ def keypoint_table(split: str, summary: DatasetSummary, width: int) -> Table:
                         [])
 
 
-def problem_table(problems: Iterable[Problem]) -> Table:
+def problem_table(problems: Iterable[Problem]) -> Group:
     """What is wrong, errors first."""
-    table = new_table('What is wrong', left=('', 'message'), right=())
+    table = new_table(left=('', 'message'), right=())
     for problem in sorted(problems, key=lambda problem: not problem.fatal):
         add_row(table, 'error' if problem.fatal else 'warning', problem.message,
                 style='red' if problem.fatal else 'yellow')
         table.add_section()
-    return table
+    return with_notes('What is wrong', table, [])
 
 
 def labels_cells(count: ClassCount) -> list[object]:
@@ -114,7 +114,7 @@ def extreme_classes(counts: Sequence[ClassCount]) -> list[ClassCount]:
 
 
 def blocks_table(title: str, name: str, heads: Sequence[str], rows: Sequence[tuple[ClassCount, Sequence[object]]],
-                 width: int, notes: Sequence[str]) -> Table:
+                 width: int, notes: Sequence[str]) -> Group:
     """A table of classes, with several side by side where there are many and the terminal is wide.
 
     Args:
@@ -130,7 +130,7 @@ def blocks_table(title: str, name: str, heads: Sequence[str], rows: Sequence[tup
     block_width = sum(min(MOST_NAME, max(len(str(cell)) for cell in column)) + 3 for column in zip(*lines))
     blocks = max(1, min((width - 1) // block_width, -(-len(rows) // BLOCK_ROWS)))
     height = -(-len(rows) // blocks)
-    table = new_table(title, left=(), right=())
+    table = new_table(left=(), right=())
     for _ in range(blocks):
         table.add_column(name, overflow='fold', max_width=MOST_NAME)
         for head in heads:
@@ -145,20 +145,25 @@ def blocks_table(title: str, name: str, heads: Sequence[str], rows: Sequence[tup
             else:
                 cells += [''] * (1 + len(heads))
         add_row(table, *cells)
-    table.caption = ' '.join(notes)
-    return table
+    return with_notes(title, table, notes)
 
 
-def new_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def with_notes(title: str, table: Table, notes: Sequence[str]) -> Group:
+    """A table with its title above and sentences below; rich would break these at the table's width."""
+    from rich.console import Group
+    from rich.text import Text
+    return Group(Text(title, 'bold'), table, Text(' '.join(notes) + '\n' if notes else ''))
+
+
+def new_table(left: Sequence[str], right: Sequence[str]) -> Table:
     """An empty table.
 
     Args:
-        title (str): Its title.
         left (Sequence[str]): Heads of columns of text.
         right (Sequence[str]): Heads of columns of numbers, which follow.
     """
     from rich.table import Table
-    table = Table(title=title, title_justify='left', caption_justify='left', title_style='bold')
+    table = Table()
     for head in left:
         table.add_column(head, overflow='fold')
     for head in right:
@@ -171,7 +176,7 @@ def add_row(table: Table, *cells: object, style: str = '') -> None:
     table.add_row(*(styled(cell, style) for cell in cells))
 
 
-def styled(cell: object, style: str) -> object:
+def styled(cell: object, style: str) -> Text:
     """A cell as rich's Text; one that is such stays as it is."""
     from rich.text import Text
     return cell if isinstance(cell, Text) else Text(str(cell), style)
