@@ -85,17 +85,19 @@ def build_loader(config: dict | list, datasets: Sequence[BaseDataset]) -> DataLo
         return None
     left = iter(datasets)
 
-    def with_built(part: dict) -> Any:
-        inner = [key for key in ('datasets', 'dataset') if part.get(key) and not isinstance(part[key], str)]
-        if not inner:
-            return next(left)
-        inside = part[inner[0]]
-        return dict(part, **{inner[0]: [with_built(item) for item in inside] if inner[0] == 'datasets'
-                             else with_built(inside)})
+    def with_built(part: dict) -> dict:
+        key = next((key for key in ('datasets', 'dataset') if part.get(key) and not isinstance(part[key], str)), None)
+        if key is None:
+            return built_already(next(left))
+        inner = part[key]
+        return dict(part, **{key: with_built(inner) if isinstance(inner, dict) else [*map(with_built, inner)]})
 
-    if 'mmpose.CombinedDataset' in ancestors(config_class(config['dataset'], DATASETS, None)):
-        return Runner.build_dataloader(config, seed=0)  # it builds its datasets itself
     return Runner.build_dataloader(dict(config, dataset=with_built(config['dataset'])), seed=0)
+
+
+def built_already(dataset: BaseDataset) -> dict:
+    """A config of a dataset that is built: some wrappers take nothing but configs, and Runner copies what is none."""
+    return dict(type=lambda: dataset)
 
 
 def choose_samples(samples: Sequence[ImageSample], count: int = 16) -> list[ImageSample]:

@@ -175,7 +175,7 @@ def draw_objects(cell: SheetCell, loaded: dict[str, Any], dataset: BaseDataset) 
     for i in np.argsort(-areas):  # the small ones last, above the large ones
         colour = GREY if ignored[i] else class_colour(int(labels[i]))
         corner = cell.point(*boxes[i, :2])
-        cv2.rectangle(cell.image, corner, cell.point(*boxes[i, 2:]), colour, 1 if ignored[i] else 2, cv2.LINE_AA)
+        cv2.rectangle(cell.image, corner, cell.point(*boxes[i, 2:]), colour, 1 if ignored[i] else 2)
         name = class_name(dataset, int(labels[i])) + (' (ignored)' if ignored[i] else '')
         cell.names.append((corner[0], corner[1], name, colour))
     return plural(len(boxes), 'box') + (', with masks' if loaded.get('gt_masks') is not None else '')
@@ -184,7 +184,7 @@ def draw_objects(cell: SheetCell, loaded: dict[str, Any], dataset: BaseDataset) 
 def draw_keypoints(cell: SheetCell, loaded: dict[str, Any], metainfo: dict[str, Any]) -> None:
     """Draw the boxes, skeletons and labelled keypoints of an entry of mmpose."""
     for x1, y1, x2, y2 in np.reshape(loaded.get('bbox', ()), (-1, 4)):
-        cv2.rectangle(cell.image, cell.point(x1, y1), cell.point(x2, y2), (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.rectangle(cell.image, cell.point(x1, y1), cell.point(x2, y2), (255, 255, 255), 1)
     links = metainfo.get('skeleton_links') or []
     link_colours = metainfo.get('skeleton_link_colors')
     point_colours = metainfo.get('keypoint_colors')
