@@ -254,6 +254,9 @@ def print_contents(contents: Sequence[SplitContent], screen: Console) -> None:
             screen.print(class_table(title, summary, screen.width))
         if summary.keypoints:
             screen.print(keypoint_table(title, summary, screen.width))
+    for content in contents:
+        if not content.summaries:
+            print(f'{content.title}: nothing that can be read\n')
 
 
 def draw_split(out: Path, content: SplitContent, problems: Problems) -> None:
