@@ -26,6 +26,7 @@ CAPTION = 38  # two lines below an image
 FONT_SIZE = 13
 MOST_NAME = 48  # letters of a path
 GREY = (150, 150, 150)
+LEAST_IGNORED = 0.02  # of a mask, to be named: not the thin lines between VOC's objects
 Colour = tuple  # of red, green and blue from 0 to 255
 
 
@@ -206,16 +207,21 @@ def draw_labels(cell: SheetCell, labels: np.ndarray, dataset: BaseDataset) -> No
     for label in np.unique(labels).tolist():
         region = labels == label
         name = class_name(dataset, label)
+        colour = class_colour(label)
         if label == getattr(dataset, 'ignore_index', 255):
+            name, colour = f'ignored ({label})', GREY
             overlay(cell.image, region, (230, 230, 230), outlined=False)
+            if region.mean() < LEAST_IGNORED:
+                continue
         elif name.lower() in ('background', 'bg', '_background_'):
             cell.image[region] = (0.7 * cell.image[region]).astype(np.uint8)
+            continue
         else:
-            overlay(cell.image, region, class_colour(label))
-            # The name stands in the middle of the widest part.
-            distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 3)
-            row, column = np.unravel_index(distance.argmax(), distance.shape)
-            cell.names.append((int(column) - 20, int(row), name, class_colour(label)))
+            overlay(cell.image, region, colour)
+        # The name stands in the middle of the widest part.
+        distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 3)
+        row, column = np.unravel_index(distance.argmax(), distance.shape)
+        cell.names.append((int(column) - 20, int(row), name, colour))
 
 
 def overlay(image: np.ndarray, region: np.ndarray, colour: Colour, outlined: bool = True) -> None:

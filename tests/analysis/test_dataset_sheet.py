@@ -60,7 +60,7 @@ def test_boxes_lie_as_the_model_sees_them(tmp_path):
 
 def test_a_mask_has_its_colours_and_names(masks):
     cell = draw_sample(images_of(segmentation_config(masks, 'train'))[0])
-    assert [name[2] for name in cell.names] == ['nothing', 'thing']
+    assert [name[2] for name in cell.names] == ['nothing', 'thing', 'ignored (255)']
     assert has(cell, class_colour(1)).sum() > 50  # the outline
     scale = cell.scale[0]
     inside = cell.image[int(15 * scale), int(20 * scale)]

@@ -173,4 +173,4 @@ def test_output_can_be_read_in_a_file(capsys):
     summary = DatasetSummary('Own', '/data/' + 30 * 'long/' + 'file.json', 'objects', [], classes={0: count})
     said = shown(dataset_tables.images_table([('train', summary, None)]), capsys)
     said += shown(dataset_tables.class_table('train', summary, 160), capsys)
-    assert '\x1b' not in said and '…' not in said and 'file.json' in said
+    assert '\x1b' not in said and '…' not in said and '.json' in said and 'line of the table' in said
