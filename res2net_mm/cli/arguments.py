@@ -17,9 +17,7 @@ def common_arguments(description: str) -> ArgumentParser:
     parser = ArgumentParser(description=description)
     config_argument(parser)
     parser.add_argument('--work-dir', metavar='DIR', help='where logs and checkpoints go (work_dirs/CONFIG)')
-    parser.add_argument('--data-root', metavar='DIR', help="take the data from DIR instead of the config's data_root")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
+    settings_arguments(parser)
     device_argument(parser)
     trust_argument(parser)
     debug_argument(parser)
@@ -33,6 +31,13 @@ def config_argument(parser: ArgumentParser) -> None:
     """Add CONFIG."""
     parser.add_argument('config', help="config file, or one that a package ships: 'res2net_mm::NAME.py'; it is a "
                                        'program, and is run')
+
+
+def settings_arguments(parser: ArgumentParser) -> None:
+    """Add ``--data-root`` and ``--cfg-options``, which change the config."""
+    parser.add_argument('--data-root', metavar='DIR', help="take the data from DIR instead of the config's data_root")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config: model.backbone.depth=101 test_dataloader.batch_size=4')
 
 
 def trust_argument(parser: ArgumentParser) -> None:
