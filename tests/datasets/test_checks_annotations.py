@@ -1,67 +1,13 @@
 """Annotation files: every defect is found before the run, with the name of the file."""
 import json
-import re
 
 import pytest
-from helpers import detection_config, expect_bad_data
+from helpers import expect_bad_data
 from mmengine.config import ConfigDict
 
 from res2net_mm.datasets.checks import BadDataError, check_data
-from res2net_mm.datasets.shapes import CLASSES
 
 pytest.importorskip('mmdet')
-
-
-def rle(data):
-    image = data['images'][0]
-    mask = dict(size=[image['height'], image['width'] - 1], counts='x')
-    data['annotations'][0].update(image_id=image['id'], segmentation=mask)
-
-
-@pytest.mark.parametrize('edit, message', [
-    (lambda data: data.pop('annotations'), "must hold the lists images, categories, annotations.*'categories'"),
-    (lambda data: data.update(annotations=[]), 'has no annotations'),
-    (lambda data: data.update(images=[]), 'has no images'),
-    (lambda data: data['images'][0].pop('height'), "lack one of .*'height'.*image 1"),
-    (lambda data: data['annotations'][1].update(category_id=99), '1 of .* annotation 2: category_id 99 .* 1 to 4'),
-    (lambda data: data['annotations'][1].update(image_id=99), 'annotation 2: image_id 99 is none of the 6 images'),
-    (lambda data: data['annotations'][1].update(bbox=[1, 2, 3]), 'annotation 2: bbox .* must be four finite numbers'),
-    (lambda data: data['annotations'][1].update(bbox=[1, 2, 3, float('nan')]), 'annotation 2: bbox .*nan'),
-    (lambda data: data['annotations'][1].pop('area'), 'annotation 2: has no area'),
-    (lambda data: data['annotations'][1].update(segmentation=[1, 2, 3, 4, 5, 6]), 'annotation 2: .* list of polygons'),
-    (rle, r'annotation 1: mask of size \[192, 191\]; its image 000001.png is \[192, 192\]'),
-    (lambda data: data['categories'].pop(1), "1 of the 4 classes .* not in its categories .*metainfo.*square"),
-    (lambda data: data.update(annotations=[None]), "not in COCO's format"),
-], ids=['no list', 'no annotations', 'no images', 'image', 'category', 'image_id', 'bbox', 'nan', 'area', 'polygons',
-        'mask size', 'classes', 'null'])
-def test_coco_file(edit, message, broken_shapes):
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    check_data(detection_config(broken_shapes), ['train'])
-    edit(data)
-    path.write_text(json.dumps(data))
-    expect_bad_data(f'{path}.*{message}', check_data, detection_config(broken_shapes), ['train'])
-
-
-def test_polygons_that_mmdet_leaves_out(broken_shapes, monkeypatch):
-    messages = []
-    monkeypatch.setattr('res2net_mm.datasets.checks.coco.warn', messages.append)
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    data['annotations'][1]['segmentation'] = [[1, 2, 3, 4]]
-    path.write_text(json.dumps(data))
-    check_data(detection_config(broken_shapes), ['train'])
-    assert len(messages) == 1 and re.search(f'{path}: 1 annotations .* The first: \\[2]', messages[0]), messages
-
-
-def test_no_annotation_of_the_classes(broken_shapes):
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    data['annotations'] = [a for a in data['annotations'] if a['category_id'] == 1]
-    path.write_text(json.dumps(data))
-    cfg = detection_config(broken_shapes)
-    cfg.train_dataloader.dataset.metainfo.classes = CLASSES[1:]
-    expect_bad_data(r"has no annotation of the classes \('square'", check_data, cfg, ['train'])
 
 
 @pytest.mark.parametrize('count', [16, 17])
@@ -79,7 +25,7 @@ def test_keypoints(count, tmp_path):
         data.update(bbox_file=str(boxes), test_mode=True)
         cfg = ConfigDict(default_scope='mmpose', val_dataloader=dict(dataset=data))
         expect_bad_data(f'val_dataloader: {boxes}', check_data, cfg, ['val'])
-        boxes.write_text(json.dumps([dict(image_id=2, bbox=[1, 1, 5, 5], score=1)]))
+        boxes.write_text(json.dumps([dict(image_id=2, category_id=1, bbox=[1, 1, 5, 5], score=1)]))
         expect_bad_data(f'{boxes}: detections that are not of the images', check_data, cfg, ['val'])
     else:
         expect_bad_data(f'{path}.*annotation 7: 48 numbers of keypoints; the dataset has 17', check_data, cfg,
