@@ -39,7 +39,7 @@ def check_left_out(file: CocoFile, annotations: list[dict], reasons: list[str | 
         reasons (list[str | None]): Of each, why mmdet leaves it out, or None.
         split (str): The split, for the message.
     """
-    left_out = [f'annotation {annotation["id"]}: {reason}' for annotation, reason in zip(annotations, reasons) if reason]
+    left_out = [f'annotation {item["id"]}: {reason}' for item, reason in zip(annotations, reasons) if reason]
     yield from list_defects(f'{file.path}: mmdet leaves {len(left_out)} of {len(annotations)} objects out of the '
                             f'{split} dataset:', left_out, fatal=len(left_out) == len(annotations))
 

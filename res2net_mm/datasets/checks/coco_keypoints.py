@@ -18,9 +18,9 @@ def check_keypoints(file: CocoFile, count: int) -> Iterator[Problem]:
     """
     defects, flags = [], []
     for annotation in file.annotations or []:
-        keypoints = annotation.get('keypoints')
-        if keypoints is None and 'keypoints' not in annotation:
+        if 'keypoints' not in annotation:
             continue
+        keypoints = annotation['keypoints']
         defect = keypoints_defect(keypoints, count)
         if defect:
             defects.append(f'annotation {annotation["id"]}: {defect}')

@@ -51,10 +51,10 @@ def scorings(settings: DatasetSettings) -> Iterator[Scoring]:
             yield Scoring(own_file, f'CocoMetric(metric={metrics})', keys, 'proposal_fast' in metrics)
         elif inherits(kind, bases.get('mmpose.CocoMetric'), 'compute_metrics', '_do_python_keypoint_eval') and not (
                 evaluator.get('gt_converter')):
-            keys = ('bbox', 'iscrowd', 'keypoints')
-            keys += ('area', ) if evaluator.get('use_area', True) else ()
-            keys += ('num_keypoints', ) if evaluator.get('iou_type') == 'keypoints_crowd' else ()
-            yield Scoring(own_file or settings.ann_file, 'CocoMetric', keys, all_categories=True)
+            also = dict(area=evaluator.get('use_area', True),
+                        num_keypoints=evaluator.get('iou_type') == 'keypoints_crowd')
+            yield Scoring(own_file or settings.ann_file, 'CocoMetric', (
+                'bbox', 'iscrowd', 'keypoints', *(key for key, read in also.items() if read)), all_categories=True)
 
 
 def check_scored_keys(file: CocoFile, annotations: Iterable[dict], scoring: Scoring) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ import codecs
 import gc
 import json
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Callable, Iterator, TypeVar
 
@@ -13,15 +13,21 @@ from .problems import BadDataError
 
 Content = TypeVar('Content')
 REMEMBERED: list[Any] = []
+OPEN: list[bool] = []  # not empty inside of ``reading_once``
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: 'UTF-8 with a byte order mark', codecs.BOM_UTF16_LE: 'UTF-16',
                     codecs.BOM_UTF16_BE: 'UTF-16'}
 
 
 def remembered(read: Callable[..., Content]) -> Callable[..., Content]:
-    """Let a function remember the last file that it read, until ``reading_once`` ends: two splits may name the same one."""
+    """Let a function remember the last file that it read, inside of ``reading_once``."""
     cached = lru_cache(maxsize=1)(read)
     REMEMBERED.append(cached)
-    return cached
+
+    @wraps(read)
+    def read_or_remember(path: str) -> Content:
+        return cached(path) if OPEN else read(path)
+
+    return read_or_remember
 
 
 @contextmanager
@@ -32,9 +38,11 @@ def reading_once() -> Iterator[None]:
     """
     collecting = gc.isenabled()
     gc.disable()
+    OPEN.append(True)
     try:
         yield
     finally:
+        OPEN.pop()
         for cached in REMEMBERED:
             cached.cache_clear()
         if collecting:
@@ -56,7 +64,7 @@ def read_json(path: str | Path) -> Any:
     except UnicodeDecodeError as error:
         raise BadDataError(f'{path} is not text in UTF-8: {error}') from error
     except RecursionError as error:
-        raise BadDataError(f'{path} is not valid JSON: its lists or objects are nested too deeply to be read') from error
+        raise BadDataError(f'{path} is not valid JSON: its lists are nested too deeply to be read') from error
     except ValueError as error:  # such as an integer of 5000 digits
         raise BadDataError(f'{path} cannot be read: {error}') from error
 
