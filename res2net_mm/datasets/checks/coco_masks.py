@@ -47,10 +47,10 @@ def check_object_masks(file: CocoFile, annotations: Iterable[dict], reader: str,
             lacking.append(f'annotation {annotation["id"]}')
             continue
         defect = mask_defect(mask, file.images[annotation['image_id']])
-        if defect is None and isinstance(mask, list) and any(len(part) < 6 or len(part) % 2 for part in mask):
-            thin.append(f'annotation {annotation["id"]}')
-        elif defect:
+        if defect:
             defects.append(f'annotation {annotation["id"]}: {defect}')
+        elif isinstance(mask, list) and any(map(is_thin, mask)):
+            thin.append(f'annotation {annotation["id"]}')
     yield from list_defects(f'{file.path}: {len(lacking)} of {count} objects have no segmentation, which {reader} '
                             'reads; add it, or ask for no masks:', lacking)
     yield from list_defects(f'{file.path}: {len(defects)} of {count} objects have bad masks:', defects)
@@ -59,14 +59,19 @@ def check_object_masks(file: CocoFile, annotations: Iterable[dict], reader: str,
                             f'x, y; {outcome}:', thin, fatal=strict)
 
 
+def is_thin(polygon: list) -> bool:
+    """Whether a polygon is something else than pairs of at least three x, y."""
+    return len(polygon) < 6 or len(polygon) % 2 == 1
+
+
 def mask_defect(mask: Any, image: dict) -> str | None:
     """What is wrong with the mask of an object, or None; polygons of less than three points pass."""
     if isinstance(mask, dict):
         return run_length_defect(mask, image)
-    if not isinstance(mask, list) or not all(isinstance(part, list) for part in mask):
+    if not isinstance(mask, list) or {*map(type, mask)} != {list}:
         return 'segmentation must be a list of polygons, each a list x1, y1, x2, y2, ..., or a run-length mask'
     try:
-        finite = all(math.isfinite(sum(part)) for part in mask)
+        finite = all(map(math.isfinite, map(sum, mask)))
     except (TypeError, OverflowError):
         finite = False
     return None if finite else 'segmentation has a polygon with something else than finite numbers in it'
