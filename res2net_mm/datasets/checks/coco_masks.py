@@ -46,7 +46,7 @@ def check_object_masks(file: CocoFile, annotations: Iterable[dict], reader: str,
         if not mask:
             lacking.append(f'annotation {annotation["id"]}')
             continue
-        defect = mask_defect(mask, file.images[annotation['image_id']])
+        defect = object_mask_defect(mask, file.images[annotation['image_id']])
         if defect:
             defects.append(f'annotation {annotation["id"]}: {defect}')
         elif isinstance(mask, list) and any(map(is_thin, mask)):
@@ -64,7 +64,7 @@ def is_thin(polygon: list) -> bool:
     return len(polygon) < 6 or len(polygon) % 2 == 1
 
 
-def mask_defect(mask: Any, image: dict) -> str | None:
+def object_mask_defect(mask: Any, image: dict) -> str | None:
     """What is wrong with the mask of an object, or None; polygons of less than three points pass."""
     if isinstance(mask, dict):
         return run_length_defect(mask, image)
