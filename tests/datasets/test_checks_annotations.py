@@ -3,65 +3,13 @@ import json
 import re
 
 import pytest
-from helpers import detection_config, expect_bad_data
+from helpers import expect_bad_data, segmentation_config
 from mmengine.config import ConfigDict
 
 from res2net_mm.datasets.checks import BadDataError, check_data
-from res2net_mm.datasets.shapes import CLASSES
+from res2net_mm.datasets.checks.configs import check_annotations, dataset_settings
 
 pytest.importorskip('mmdet')
-
-
-def rle(data):
-    image = data['images'][0]
-    mask = dict(size=[image['height'], image['width'] - 1], counts='x')
-    data['annotations'][0].update(image_id=image['id'], segmentation=mask)
-
-
-@pytest.mark.parametrize('edit, message', [
-    (lambda data: data.pop('annotations'), "must hold the lists images, categories, annotations.*'categories'"),
-    (lambda data: data.update(annotations=[]), 'has no annotations'),
-    (lambda data: data.update(images=[]), 'has no images'),
-    (lambda data: data['images'][0].pop('height'), "lack one of .*'height'.*image 1"),
-    (lambda data: data['annotations'][1].update(category_id=99), '1 of .* annotation 2: category_id 99 .* 1 to 4'),
-    (lambda data: data['annotations'][1].update(image_id=99), 'annotation 2: image_id 99 is none of the 6 images'),
-    (lambda data: data['annotations'][1].update(bbox=[1, 2, 3]), 'annotation 2: bbox .* must be four finite numbers'),
-    (lambda data: data['annotations'][1].update(bbox=[1, 2, 3, float('nan')]), 'annotation 2: bbox .*nan'),
-    (lambda data: data['annotations'][1].pop('area'), 'annotation 2: has no area'),
-    (lambda data: data['annotations'][1].update(segmentation=[1, 2, 3, 4, 5, 6]), 'annotation 2: .* list of polygons'),
-    (rle, r'annotation 1: mask of size \[192, 191\]; its image 000001.png is \[192, 192\]'),
-    (lambda data: data['categories'].pop(1), "1 of the 4 classes .* not in its categories .*metainfo.*square"),
-    (lambda data: data.update(annotations=[None]), "not in COCO's format"),
-], ids=['no list', 'no annotations', 'no images', 'image', 'category', 'image_id', 'bbox', 'nan', 'area', 'polygons',
-        'mask size', 'classes', 'null'])
-def test_coco_file(edit, message, broken_shapes):
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    check_data(detection_config(broken_shapes), ['train'])
-    edit(data)
-    path.write_text(json.dumps(data))
-    expect_bad_data(f'{path}.*{message}', check_data, detection_config(broken_shapes), ['train'])
-
-
-def test_polygons_that_mmdet_leaves_out(broken_shapes, monkeypatch):
-    messages = []
-    monkeypatch.setattr('res2net_mm.datasets.checks.coco.warn', messages.append)
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    data['annotations'][1]['segmentation'] = [[1, 2, 3, 4]]
-    path.write_text(json.dumps(data))
-    check_data(detection_config(broken_shapes), ['train'])
-    assert len(messages) == 1 and re.search(f'{path}: 1 annotations .* The first: \\[2]', messages[0]), messages
-
-
-def test_no_annotation_of_the_classes(broken_shapes):
-    path = broken_shapes / 'annotations' / 'instances_train2017.json'
-    data = json.loads(path.read_text())
-    data['annotations'] = [a for a in data['annotations'] if a['category_id'] == 1]
-    path.write_text(json.dumps(data))
-    cfg = detection_config(broken_shapes)
-    cfg.train_dataloader.dataset.metainfo.classes = CLASSES[1:]
-    expect_bad_data(r"has no annotation of the classes \('square'", check_data, cfg, ['train'])
 
 
 @pytest.mark.parametrize('count', [16, 17])
@@ -79,7 +27,7 @@ def test_keypoints(count, tmp_path):
         data.update(bbox_file=str(boxes), test_mode=True)
         cfg = ConfigDict(default_scope='mmpose', val_dataloader=dict(dataset=data))
         expect_bad_data(f'val_dataloader: {boxes}', check_data, cfg, ['val'])
-        boxes.write_text(json.dumps([dict(image_id=2, bbox=[1, 1, 5, 5], score=1)]))
+        boxes.write_text(json.dumps([dict(image_id=2, category_id=1, bbox=[1, 1, 5, 5], score=1)]))
         expect_bad_data(f'{boxes}: detections that are not of the images', check_data, cfg, ['val'])
     else:
         expect_bad_data(f'{path}.*annotation 7: 48 numbers of keypoints; the dataset has 17', check_data, cfg,
@@ -107,6 +55,93 @@ def test_voc_xml(tmp_path):
     check_data(cfg, ['train'])
     names.write_text('')
     expect_bad_data(f'{names} is empty', check_data, cfg, ['train'])
+
+
+def voc_config(root, split='train', **options):
+    data = dict(type='VOCDataset', data_root=str(root), ann_file='names.txt', test_mode=split == 'val',
+                data_prefix=dict(sub_data_root='VOC2007/'), metainfo=dict(classes=('cat', 'dog')), **options)
+    return ConfigDict({'default_scope': 'mmdet', f'{split}_dataloader': dict(dataset=data)})
+
+
+def write_voc(root, *objects, size=(100, 80), names='1\n'):
+    """An image with objects of a name and a box, and what stands behind these in XML."""
+    (root / 'VOC2007' / 'Annotations').mkdir(parents=True, exist_ok=True)
+    (root / 'names.txt').write_text(names)
+    sides = ('xmin', 'ymin', 'xmax', 'ymax')
+    inside = [f'<object><name>{name}</name>{rest}<bndbox>' + ''.join(
+        f'<{side}>{number}</{side}>' for side, number in zip(sides, box)) + '</bndbox></object>'
+        for name, box, rest in objects]
+    written = '' if size is None else f'<size><width>{size[0]}</width><height>{size[1]}</height></size>'
+    (root / 'VOC2007' / 'Annotations' / '1.xml').write_text(f'<annotation>{written}{"".join(inside)}</annotation>')
+
+
+BOX = (10, 10, 60, 60)
+
+
+@pytest.mark.parametrize('objects, options, fatal, message', [
+    ([('cat', BOX, '')], {}, None, None),
+    ([('cat', BOX, '<difficult>1</difficult>')], dict(size=None), None, None),
+    ([('cat', BOX, '<difficult>no</difficult>')], {}, True, "1.xml: every object needs .*'no'"),
+    ([('cat', BOX, '<difficult/>')], {}, True, '1.xml: every object needs'),
+    ([('cat', ('a', 1, 2, 3), '')], {}, True, "1.xml: every object needs .*'a'"),
+    ([('cat', ('nan', 1, 2, 3), '')], {}, True, '1.xml: every object needs .*not finite'),
+    ([('cat', BOX, '')], dict(size=(100, '')), True, '1.xml: every object needs .* size an integer'),
+    ([('cat', BOX, '')], dict(size=('100.5', 80)), True, "1.xml: every object needs .* size an integer .*100.5"),
+    ([('cat', BOX, '')], dict(size=(0, 0)), False, '1 images have a width or height of 0'),
+    ([('cat', (10, 10, 30, 95), '')], {}, False, 'look swapped .*1.xml: width 100, height 80; boxes reach to 30, 95'),
+    ([('cat', BOX, ''), ('cat', (10, 10, 10, 60), '')], {}, True, r'1 of 2 boxes have no width .*bndbox \[10, 10, 10'),
+    ([('cat', BOX, ''), ('Dog ', BOX, '')], {}, True, "'Dog ' \\(1 objects\\), the class is 'dog'"),
+    ([('cat', BOX, '')], dict(names='1\n1\n'), False, r'listed more than once:.*1 \(2 times\)'),
+    ([('cow', BOX, '')], {}, True, r"no image has an object of the classes \('cat', 'dog'\)"),
+])
+def test_one_fault_in_voc_xml(objects, options, fatal, message, tmp_path):
+    write_voc(tmp_path, *objects, **options)
+    found = problems(voc_config(tmp_path), 'train')
+    assert [problem.fatal for problem in found] == ([] if fatal is None else [fatal]), found
+    assert message is None or re.search(message, found[0].message, re.DOTALL), found
+
+
+def test_boxes_without_width_in_voc_xml(tmp_path):
+    """They make mmdet's loss NaN, count as missed in an evaluation, and may be left out in two ways."""
+    write_voc(tmp_path, ('cat', BOX, ''), ('cat', (10, 10, 10, 60), ''))
+    found = problems(voc_config(tmp_path, 'val'), 'val')
+    assert len(found) == 1 and not found[0].fatal and 'counts as an object that was missed' in found[0].message
+    check_data(voc_config(tmp_path, filter_cfg=dict(bbox_min_size=1)), ['train'])
+    check_data(voc_config(tmp_path, pipeline=[dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1))]), ['train'])
+    expect_bad_data('min_size=80 or less', check_data, voc_config(
+        tmp_path, filter_cfg=dict(bbox_min_size=1, min_size=81)), ['train'])
+
+
+def problems(cfg, split):
+    return [problem for settings in dataset_settings(cfg, split) for problem in check_annotations(settings)]
+
+
+@pytest.mark.parametrize('line, message', [
+    ('2.png -1', 'line 2: 2.png -1'), ('2.png', 'line 2: 2.png'), ('2.png two', 'line 2: 2.png two'), (
+        '2.png 1.0', 'line 2: 2.png 1.0'), ('2.png 2', 'label from 0 to 1:.*line 2: 2.png 2'), (
+        '2.png\t1', 'line 2'), ('1', 'line 2: 1'), ('1.png 1', r'more than once:.*1.png \(2 times\)'), (
+        'a b.png 1', None),
+])
+def test_one_bad_line_of_a_classification_list(line, message, tmp_path):
+    pytest.importorskip('mmpretrain')
+    (tmp_path / 'train.txt').write_text(f'1.png 0\n{line}\n')
+    data = dict(type='CustomDataset', data_root=str(tmp_path), ann_file='train.txt', data_prefix='',
+                classes=('cat', 'dog'))
+    found = problems(ConfigDict(default_scope='mmpretrain', train_dataloader=dict(dataset=data)), 'train')
+    assert len(found) == (message is not None), found
+    assert message is None or re.search(f'{tmp_path}/train.txt: .*{message}', found[0].message, re.DOTALL), found
+
+
+@pytest.mark.parametrize('content, message', [
+    (b'', 'is empty'), (b'\n\n', 'names no images'), (b'a\n\nb\n', 'line 2 is empty'),
+    (b'\xef\xbb\xbfa\n', 'byte order mark'), ('a\n'.encode('utf-16'), 'UTF-16'), (b'\xe4\n', 'is not text in UTF-8'),
+    (b'a\nb\na\n', r'listed more than once:.*a \(2 times\)'), (b'a\nb\n', None),
+])
+def test_one_fault_in_a_segmentation_list(content, message, tmp_path):
+    (tmp_path / 'names.txt').write_bytes(content)
+    found = problems(segmentation_config(tmp_path, 'train'), 'train')
+    assert len(found) == (message is not None), found
+    assert message is None or re.search(f'^{tmp_path}/names.txt.*{message}', found[0].message, re.DOTALL), found
 
 
 def test_labels_of_images(tmp_path):

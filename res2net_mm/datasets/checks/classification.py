@@ -5,7 +5,7 @@ import os
 from typing import Iterator, Sequence
 
 from ...utils.config_types import ancestors
-from .lists import read_names
+from .lists import doubled, read_names
 from .problems import SHOWN, Problem, list_defects
 from .registry import DatasetSettings, annotation_check, inherits
 
@@ -37,11 +37,14 @@ def check_labels(path: str, lines: Sequence[str], classes: Sequence[str] | None)
     """
     defects = []
     for number, line in enumerate(lines, 1):
-        label = line.rpartition(' ')[2]
-        if not label.isdigit() or classes is not None and int(label) >= len(classes):
+        name, _, label = line.rpartition(' ')
+        if not name.strip() or not label.isascii() or not label.isdigit() or (
+                classes is not None and int(label) >= len(classes)):
             defects.append(f'line {number}: {line}')
     allowed = f'from 0 to {len(classes) - 1}' if classes is not None else 'of 0 or more'
-    yield from list_defects(f'{path}: lines that do not end with a label {allowed}:', defects)
+    yield from list_defects(f'{path}: lines that are not an image, a blank, and a label {allowed}:', defects)
+    names = [line.rpartition(' ')[0] for line in lines]
+    yield from list_defects(f'{path}: images that are listed more than once:', doubled(names), fatal=False)
 
 
 def check_image_folders(dataset: dict, classes: Sequence[str] | None) -> Iterator[Problem]:

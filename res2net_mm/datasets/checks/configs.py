@@ -5,8 +5,11 @@ import os
 from typing import Any, Iterator, Sequence
 
 from mmengine.config import Config
+from mmengine.registry import METRICS
 
-from .lists import read_json
+from ...utils.config_types import ancestors, config_class
+from .class_names import check_class_names
+from .lists import read_json, reading_once
 from .problems import BadDataError, Problem, report
 from .registry import DatasetSettings, find_annotation_check
 
@@ -23,8 +26,10 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
             or the dataset that reads it.
     """
     report(find_missing(cfg, splits))
-    report(problem for split in splits for settings in dataset_settings(cfg, split)
-           for problem in check_annotations(settings))
+    datasets = [settings for split in splits for settings in dataset_settings(cfg, split)]
+    datasets.sort(key=lambda settings: settings.ann_file)  # so that a file of several datasets is read once
+    with reading_once():
+        report(problem for settings in datasets for problem in check_annotations(settings))
 
 
 def find_missing(cfg: Config, splits: Sequence[str]) -> Iterator[Problem]:
@@ -42,11 +47,22 @@ def find_missing(cfg: Config, splits: Sequence[str]) -> Iterator[Problem]:
 
 def dataset_settings(cfg: Config, split: str) -> Iterator[DatasetSettings]:
     """What a config says of each dataset of a split, 'train', 'val' or 'test', without wrappers."""
-    scored = not any(evaluator.get('format_only') for evaluator in evaluators(cfg, split))
-    for dataset in dataset_configs(cfg, split):
-        filters = split == 'train' and dataset.get('filter_cfg') or {}
-        yield DatasetSettings(dataset, split, cfg.get('default_scope'),
-                              labelled=scored and filters.get('filter_empty_gt', True))
+    scope, metrics = cfg.get('default_scope'), tuple(evaluators(cfg, split))
+    scored = not metrics or any(is_scored(evaluator, scope) for evaluator in metrics)
+    loaders = cfg.get(f'{split}_dataloader') or []
+    for number, loader in enumerate([loaders] if isinstance(loaders, dict) else loaders):
+        key = f'{split}_dataloader.dataset' if isinstance(loaders, dict) else f'{split}_dataloader.{number}.dataset'
+        for where, dataset in named_leaves(loader.get('dataset'), key):
+            if isinstance(dataset, dict):
+                filters = split == 'train' and dataset.get('filter_cfg') or {}
+                yield DatasetSettings(dataset, split, scope, scored and filters.get('filter_empty_gt', True), where,
+                                      metrics)
+
+
+def is_scored(evaluator: dict, scope: str | None) -> bool:
+    """Whether a metric compares predictions with annotations, and does not only write them to a file."""
+    return not evaluator.get('format_only') and 'mmengine.DumpResults' not in ancestors(
+        config_class(evaluator, METRICS, scope))
 
 
 def dataset_configs(cfg: Config, split: str) -> list[dict]:
@@ -71,11 +87,27 @@ def leaves(dataset: Any) -> list:
     Returns:
         list: Datasets, or configs of datasets, that wrap no other.
     """
+    return [leaf for _, leaf in named_leaves(dataset, '')]
+
+
+def named_leaves(dataset: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The datasets inside of wrappers as ``leaves`` gives them, each with the key that it stands under.
+
+    Args:
+        dataset (dict | Dataset | None): A dataset or the config of one; None has none.
+        key (str): The key of the dataset in its config.
+    """
     if dataset is None:
-        return []
+        return
     get = dataset.get if isinstance(dataset, dict) else lambda name: getattr(dataset, name, None)
-    inner = [item for item in get('datasets') or [get('dataset')] if item is not None and not isinstance(item, str)]
-    return [leaf for item in inner for leaf in leaves(item)] if inner else [dataset]
+    several = get('datasets')
+    items = [(f'{key}.datasets.{number}', item) for number, item in enumerate(several)] if several else [
+        (f'{key}.dataset', get('dataset'))]
+    inner = [(name, item) for name, item in items if item is not None and not isinstance(item, str)]
+    for name, item in inner:
+        yield from named_leaves(item, name)
+    if not inner:
+        yield key, dataset
 
 
 def dataset_paths(dataset: dict) -> list[str]:
@@ -99,10 +131,15 @@ def check_annotations(settings: DatasetSettings) -> list[Problem]:
     path = settings.ann_file
     if settings.has_local_file and not os.path.getsize(path):
         return [Problem(f'{path} is empty')]
+    problems = list(check_class_names(settings))
+    if any(problem.fatal for problem in problems):
+        return problems
     check = find_annotation_check(settings.kind)
     try:
         if check is None and settings.has_local_file and path.endswith('.json'):
             read_json(path)
-        return list(check(settings)) if check else []
+        for problem in check(settings) if check else ():
+            problems.append(problem)
     except BadDataError as error:
-        return [Problem(str(error))]
+        problems.append(Problem(str(error)))
+    return problems

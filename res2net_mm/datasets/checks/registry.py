@@ -31,12 +31,20 @@ class DatasetSettings:
         split (str): 'train', 'val' or 'test'.
         scope (str | None): The toolbox that its types are looked up in.
         labelled (bool): Whether a set without any annotation is an error.
+        where (str): The key of the config that the dataset stands under. Defaults to 'train_dataloader.dataset' or the
+            like of its split.
+        evaluators (tuple[dict, ...]): The configs of the metrics of its split. Defaults to none.
     """
 
     config: dict
     split: str
     scope: str | None
     labelled: bool
+    where: str = ''
+    evaluators: tuple[dict, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'where', self.where or f'{self.split}_dataloader.dataset')
 
     @cached_property
     def kind(self) -> type[Any]:
@@ -62,7 +70,11 @@ class DatasetSettings:
     @cached_property
     def metainfo(self) -> dict[str, Any]:
         """The metainfo of the dataset, as its class combines its own with that of the config."""
-        return self.kind._load_metainfo(copy.deepcopy(self.config.get('metainfo')))
+        metainfo = copy.deepcopy(self.config.get('metainfo'))
+        names = self.config.get('classes')
+        if names is not None and 'mmpretrain.BaseDataset' in ancestors(self.kind):  # it has an argument of that name
+            metainfo = {'classes': names, **(metainfo or {})}
+        return self.kind._load_metainfo(metainfo)
 
     @property
     def classes(self) -> Sequence[str] | None:
