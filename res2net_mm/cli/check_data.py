@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 
 from mmengine.config import Config
 
-from ..datasets.checks import BuiltSplit
+from ..datasets.checks import BuiltModel, BuiltSplit
 from ..datasets.checks.configs import (
     check_annotations,
     dataset_configs,
@@ -20,11 +20,12 @@ from ..datasets.checks.configs import (
     find_missing,
     is_missing,
 )
+from ..datasets.checks.images import TOLERATED, find_bad_training_images
+from ..datasets.checks.lists import reading_once
 from ..datasets.checks.problems import Problem, list_defects
 from ..datasets.checks.registry import DatasetSettings
-from ..datasets.checks.run import SPLIT_CHECKS
+from ..datasets.checks.run import MODEL_CHECKS, SPLIT_CHECKS
 from ..utils.errors import UserError
-from ..utils.images import file_defect
 from ..utils.text import console
 from .arguments import config_argument, debug_argument, read_config, settings_arguments
 from .command import TOOL_ERRORS, run_command
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ..analysis.dataset_summary import DatasetSummary
 
 SPLITS = ('train', 'val', 'test')
-TOLERATED = 0.05  # of the training images may be bad
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,11 +74,13 @@ def check_config(args: argparse.Namespace) -> None:
 
     problems = Problems()
     problems.collect(find_missing, cfg, list(splits))
-    contents = [read_split(cfg, split, title, problems) for split, title in splits.items()]
+    with reading_once():
+        contents = [read_split(cfg, split, title, problems) for split, title in splits.items()]
     for content in contents:
-        problems.collect(check_training_images, content)
         for check in SPLIT_CHECKS:
             problems.collect(check, content.built)
+        problems.collect(check_training_images, content)
+    check_model(cfg, [content.built for content in contents], problems)
     screen = console()
     print_contents(contents, screen)
     out = args.out or Path(cfg.work_dir) / 'check_data.jpg'
@@ -195,15 +197,35 @@ def read_split(cfg: Config, split: str, title: str, problems: Problems) -> Split
     return content
 
 
+def check_model(cfg: Config, splits: Sequence[BuiltSplit], problems: Problems) -> None:
+    """Check whether the data fit the model, which is built with random weights.
+
+    Args:
+        cfg (mmengine.Config): The config; one without a model is one of data alone.
+        splits (Sequence[BuiltSplit]): The data.
+        problems (Problems): Where to add what is wrong.
+    """
+    if not cfg.get('model'):
+        return
+    from mmengine.registry import MODELS
+    try:
+        model = BuiltModel(MODELS.build(cfg.model), cfg)
+    except Exception as error:  # of a toolbox
+        problems.add([Problem(f'the model cannot be built: {type(error).__name__}: {error}')])
+        return
+    for check in MODEL_CHECKS:
+        problems.collect(check, model, splits)
+
+
 def check_training_images(content: SplitContent) -> Iterator[Problem]:
-    """Look for images to train on that are missing or cut off: training would skip them, and end if they are many."""
+    """Look for images to train on that are bad: training would skip them, and end if they are many."""
     if content.built.name != 'train':
         return
-    paths = [sample.name for summary, _ in content.summaries for sample in summary.images if sample.is_file]
-    defects = {path: defect for path in dict.fromkeys(paths) if (defect := file_defect(path))}
+    defects = find_bad_training_images(content.built)
     content.bad_images.update(defects)
-    too_many = len(defects) > TOLERATED * len(paths)
-    yield from list_defects(f'{len(defects)} of {len(paths)} images to train on are bad; training '
+    images = {sample.name for summary, _ in content.summaries for sample in summary.images}
+    too_many = len(defects) > TOLERATED * len(images)
+    yield from list_defects(f'{len(defects)} of {len(images)} images to train on are bad; training '
                             + ('would end' if too_many else 'skips them') + ':',
                             [f'{path} {defect}' for path, defect in defects.items()], fatal=too_many)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
 
 SizedImage = Tuple[str, Optional[Tuple[int, int]]]  # a path, and the height and width that are annotated
-TOLERATED = 0.05  # of the training images may have another size than they are annotated with: those are skipped
+TOLERATED = 0.05  # of the training images may be bad, or of another size than annotated: those are skipped
 
 
 def check_images(split: BuiltSplit) -> Iterator[Problem]:
@@ -42,10 +42,7 @@ def check_images(split: BuiltSplit) -> Iterator[Problem]:
         return
     defects: dict[str, str] = {}
     for dataset in split.datasets:
-        images = list(sized_images(split, dataset))
-        check = partial(evaluated_image_defect, loader=find_image_loader(split.transforms(dataset)))
-        found = check_files(images, check, f'checking {len(images)} images ({split.name})')
-        defects.update(tell_pipelines(split, dataset, found))
+        defects.update(tell_pipelines(split, dataset, look_at_images(split, dataset)))
     bad_images = [f'{path} {defect}' for path, defect in defects.items()]
     yield from list_defects(f'{len(bad_images)} images to evaluate on are bad:', bad_images,
                             fatal=split.bad_images_are_fatal)
@@ -67,6 +64,23 @@ def check_training_sizes(split: BuiltSplit, dataset: BaseDataset) -> Iterator[Pr
     yield from list_defects(
         f'{len(defects)} of {len(images)} training images have another size than they are annotated with; {fate}:',
         [f'{path} {defect}' for path, defect in defects.items()], fatal=share > TOLERATED)
+
+
+def find_bad_training_images(split: BuiltSplit) -> dict[str, str]:
+    """What is wrong with images to train on, by path, which a run would find when it loads them.
+
+    Args:
+        split (BuiltSplit): The set.
+    """
+    return {path: defect for dataset in split.datasets
+            for (path, _), defect in look_at_images(split, dataset).items()}
+
+
+def look_at_images(split: BuiltSplit, dataset: BaseDataset) -> dict[SizedImage, str]:
+    """What is wrong with the images of a dataset, for those that its loading transform could not read as annotated."""
+    images = list(sized_images(split, dataset))
+    check = partial(evaluated_image_defect, loader=find_image_loader(split.transforms(dataset)))
+    return check_files(images, check, f'checking {len(images)} images ({split.name})')
 
 
 def tell_pipelines(split: BuiltSplit, dataset: BaseDataset, found: dict[SizedImage, str]) -> dict[str, str]:
