@@ -61,12 +61,12 @@ def test_operators_of_mmcv_are_imported_or_asked_for(monkeypatch):
         Res2Net(dcn=dict(type='DCNv2'))
 
 
-@pytest.mark.parametrize('path', ['a' * 256, 'ä' * 128, 'folder/' + 'a' * 300, 'a/' * 2100])
+@pytest.mark.parametrize('path', ['a' * 256, 'ä' * 128, 'folder/' + 'a' * 300, 'a/' * 2100, '\ud800'])
 def test_paths_that_no_file_system_takes(path):
     with pytest.raises(ArgumentError, match='path=.* must be the name of a file or folder, of 4095 bytes at most'):
         Text(file=True).check('path', path, {})
 
 
-@pytest.mark.parametrize('path', ['a' * 255, 'a/' * 2000, 'https://host/file?signature=' + 'a' * 300])
+@pytest.mark.parametrize('path', ['a' * 255, 'a/' * 2000, '\udcff', 'https://host/file?signature=' + 'a' * 300])
 def test_long_paths_and_addresses(path):
     assert Text(file=True).check('path', path, {}) == path

@@ -42,7 +42,8 @@ def check_images(split: BuiltSplit) -> Iterator[Problem]:
         return
     defects: dict[str, str] = {}
     for dataset in split.datasets:
-        defects.update(tell_pipelines(split, dataset, look_at_images(split, dataset)))
+        defects.update(tell_pipelines(split, dataset, look_at_images(
+            split, dataset, list(sized_images(split, dataset)))))
     bad_images = [f'{path} {defect}' for path, defect in defects.items()]
     yield from list_defects(f'{len(bad_images)} images to evaluate on are bad:', bad_images,
                             fatal=split.bad_images_are_fatal)
@@ -70,15 +71,17 @@ def find_bad_training_images(split: BuiltSplit) -> dict[str, str]:
     """What is wrong with images to train on, by path, which a run would find when it loads them.
 
     Args:
-        split (BuiltSplit): The set.
+        split (BuiltSplit): The set. The sizes of its images are the matter of ``check_images``.
     """
-    return {path: defect for dataset in split.datasets
-            for (path, _), defect in look_at_images(split, dataset).items()}
+    defects: dict[str, str] = {}
+    for dataset in split.datasets:
+        images: list[SizedImage] = [(path, None) for path, _ in sized_images(split, dataset)]
+        defects.update({path: defect for (path, _), defect in look_at_images(split, dataset, images).items()})
+    return defects
 
 
-def look_at_images(split: BuiltSplit, dataset: BaseDataset) -> dict[SizedImage, str]:
-    """What is wrong with the images of a dataset, for those that its loading transform could not read as annotated."""
-    images = list(sized_images(split, dataset))
+def look_at_images(split: BuiltSplit, dataset: BaseDataset, images: list[SizedImage]) -> dict[SizedImage, str]:
+    """What is wrong with images of a dataset, for those that its loading transform could not read."""
     check = partial(evaluated_image_defect, loader=find_image_loader(split.transforms(dataset)))
     return check_files(images, check, f'checking {len(images)} images ({split.name})')
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, TypeVar, Union
@@ -185,12 +186,19 @@ class Text(Rule):
         """Return the value."""
         if not isinstance(value, (str, Path) if self.file else str) or '\0' in str(value):
             refuse(name, value, 'the name of a file or folder, a text' if self.file else 'a text')
-        path = str(value).encode(errors='surrogatepass')
-        if self.file and b'://' not in path and (
-                len(path) > LONGEST_PATH or max(map(len, path.split(b'/'))) > LONGEST_NAME):
+        if self.file and '://' not in str(value) and not is_path(str(value)):
             refuse(name, value, f'the name of a file or folder, of {LONGEST_PATH} bytes at most, {LONGEST_NAME} of '
                    'them between two slashes')
         return value
+
+
+def is_path(text: str) -> bool:
+    """Whether a file system could have a file of this name."""
+    try:
+        path = os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return len(path) <= LONGEST_PATH and max(map(len, path.split(b'/'))) <= LONGEST_NAME
 
 
 @dataclass(frozen=True)
