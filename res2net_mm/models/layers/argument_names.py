@@ -47,8 +47,10 @@ def bind_arguments(init: inspect.Signature, model: Any, args: tuple, kwargs: Map
     name = type(model).__name__
     unknown = {key: value for key, value in kwargs.items() if key not in names}
     if unknown:
-        known = '' if replaced.keys() >= unknown.keys() else f'. It takes {", ".join(names)}'
-        raise TypeError(f'{name} has no argument {describe_unknown(unknown, names, replaced)}{known}')
+        message = f'{name}: no argument {describe_unknown(unknown, names, replaced)}'
+        if not replaced.keys() >= unknown.keys():
+            message += f'{"" if message.endswith("?") else "."} It takes {", ".join(names) or "none"}'
+        raise TypeError(message)
     try:
         return init.bind(model, *args, **kwargs)
     except TypeError as error:
