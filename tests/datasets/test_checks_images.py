@@ -1,5 +1,7 @@
 """Images and masks to evaluate on: every defect stops the run before it starts. Sizes of those to train on."""
 import json
+import os
+import time
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from helpers import (
     write_unknown_label,
 )
 from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
@@ -237,3 +240,42 @@ def test_files_are_checked_once_and_in_order():
     assert sorted(asked) == [1, 2, 3, 5]
     with pytest.raises(ZeroDivisionError):
         check_files([1, 0], lambda number: 1 // number and None, '')
+
+
+# Cost.
+
+
+class ListedImages(BaseDataset):
+    """A dataset of so many images of annotated sizes."""
+
+    def __init__(self, paths, **options):
+        self.paths = paths
+        super().__init__(pipeline=[dict(type='LoadImageFromFile')], **options)
+
+    def load_data_list(self):
+        return [dict(img_path=path, height=48, width=64) for path in self.paths]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_100_000_images(split, tmp_path):
+    """Their headers take less than 60 seconds of one core."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(1000):
+        path = tmp_path / f'{number}.jpg'
+        cv2.imwrite(str(path), rng.integers(0, 255, (48, 64, 3), np.uint8))
+        for copy in range(100):
+            paths.append(str(tmp_path / f'{number}_{copy}.jpg'))
+            os.link(path, paths[-1])
+    init_default_scope('mmdet')
+    images = BuiltSplit(split, [ListedImages(paths)])
+    start, cpu = time.perf_counter(), time.process_time()
+    check_splits([images])
+    seconds = time.perf_counter() - start
+    print(f'{len(paths)} images ({split}): {seconds:.0f} s, {time.process_time() - cpu:.0f} s of CPU')
+    assert seconds < 60
+    os.remove(paths[-1])
+    Image.new('RGB', (48, 64)).save(paths[-1])
+    if split == 'val':
+        expect_bad_data('1 images to evaluate on are bad', check_splits, [images])

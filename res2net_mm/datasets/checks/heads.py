@@ -186,8 +186,7 @@ def count_of(dataset: BaseDataset, number: HeadNumber) -> tuple[int | None, str]
     """How many of what a head counts a dataset has, None if it does not say; and 'names' or 'labels', what says so."""
     metainfo = dataset.metainfo
     if number.what == KEYPOINTS:
-        converters = [transform for transform in dataset.pipeline.transforms
-                      if {'mmpose.KeypointConverter', 'mmpose.SingleHandConverter'} & ancestors(type(transform)).keys()]
+        converters = keypoint_converters(dataset)
         return (converters[-1].num_keypoints if converters else metainfo.get('num_keypoints')), 'names'
     if number.what == STUFF:
         return len(metainfo.get('stuff_classes', ())), 'names'
@@ -199,6 +198,12 @@ def count_of(dataset: BaseDataset, number: HeadNumber) -> tuple[int | None, str]
     labels = [label for info in BuiltSplit.annotations(dataset)
               for label in as_list(info.get('gt_label')) if isinstance(label, int)]
     return (max(labels) + 1 if labels else None), 'labels'
+
+
+def keypoint_converters(dataset: BaseDataset) -> list:
+    """The transforms of a pipeline of mmpose that number the keypoints anew."""
+    return [transform for transform in dataset.pipeline.transforms
+            if {'mmpose.KeypointConverter', 'mmpose.SingleHandConverter'} & ancestors(type(transform)).keys()]
 
 
 def as_list(label: Any) -> list:
@@ -217,8 +222,8 @@ def compare_names(datasets: Sequence[tuple[str, BaseDataset]]) -> Iterator[Probl
     for split, dataset in datasets:
         names = {CLASSES: list(dataset.metainfo.get('classes') or ()),
                  KEYPOINTS: list((dataset.metainfo.get('keypoint_id2name') or {}).values())}
-        if any('Converter' in type(transform).__name__ for transform in dataset.pipeline.transforms):
-            names[KEYPOINTS] = []  # numbered anew
+        if keypoint_converters(dataset):
+            names[KEYPOINTS] = []
         for what, here in names.items():
             other_split, there = known.setdefault(what, (split, here)) if here else (split, here)
             if here == there:
