@@ -94,7 +94,8 @@ def test_the_same_losses_as_mmdets_own_script(shapes, tmp_path):
             '--cfg-options', *data, f'val_evaluator.ann_file={shapes}/annotations/instances_val2017.json',
             'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.pipeline.1.scale=(64,64)',
             'train_dataloader.batch_size=1', 'model.backbone.init_cfg=None', 'randomness.seed=3',
-            'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1', 'custom_hooks.0.type=res2net_mm.ResumeExactly'
+            'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1', 'custom_hooks.0.type=res2net_mm.ResumeExactly',
+            'model.roi_head.bbox_head.num_classes=4'
         ], env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''}, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-2000:]
         rows = [json.loads(line) for path in work_dir.glob('*/vis_data/scalars.json')
@@ -287,7 +288,7 @@ def test_missing_checkpoint(shapes, tmp_path, capsys):
 def test_checkpoint_of_another_architecture(shapes, trained, tmp_path, capsys):
     checkpoint = str(trained / 'iter_2.pth')
     for option, message in (('model.backbone.scales=6', 'does not fit Res2Net-26 26w6s'),
-                            ('model.roi_head.bbox_head.num_classes=9', 'fc_cls')):
+                            ('model.roi_head.bbox_head.reg_class_agnostic=True', 'fc_reg')):
         expect_failure(capsys, run_test, [DEMO, checkpoint, *arguments(shapes, tmp_path, option)],
                        f'(?s)iter_2.pth.*{message}')
 

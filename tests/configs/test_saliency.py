@@ -222,7 +222,7 @@ def test_bad_test_data_is_refused(broken_sets, weights, tmp_path):
     write_image(masks / 'E2.png', np.zeros((64, 51, 3), np.uint8) + np.uint8([255, 0, 0]))
     test = [run_test, CONFIG, weights, '--work-dir', tmp_path, '--data-root', broken_sets]
     said = fails(*test, '--setting', 'ecssd', *options())
-    assert '3 images or masks to evaluate on are bad' in said and 'E0.png does not exist' in said
+    assert '3 masks to evaluate on are bad' in said and 'E0.png does not exist' in said
     assert 'E1.png is a mask of 47 x 63 pixels for an image of 47 x 64' in said
     assert 'E2.png is a mask in colours' in said
     said = fails(*test, *options(**{'test_dataloader.dataset.sets': '[ECSSDD]'}))
