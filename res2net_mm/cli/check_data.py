@@ -91,7 +91,7 @@ def check_config(args: argparse.Namespace) -> None:
     errors = sum(problem.fatal for problem in problems.found)
     print(f'Errors: {errors}, warnings: {len(problems.found) - errors}', flush=True)  # before the message on stderr
     if errors:
-        raise UserError(f'{args.config}: the data must be mended: {errors} errors')
+        raise UserError(f'{args.config}: the data must be mended')
 
 
 @dataclass
