@@ -77,7 +77,7 @@ def test_one_bad_dataset_does_not_hide_the_others(masks, tmp_path, capsys):
     unknown = dict(good, type='NoSuchDataset')
     config = write_config(tmp_path, cfg, train_dataloader=dict(
         LOADER, dataset=dict(_delete_=True, type='ConcatDataset', datasets=[unknown, good])))
-    config_error = pytest.raises(SystemExit, main, [config, '--out', str(tmp_path / 'data.jpg')])
+    pytest.raises(SystemExit, main, [config, '--out', str(tmp_path / 'data.jpg')])
     said = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
     assert 'NoSuchDataset cannot be built: KeyError' in said
     assert 'All 3 masks were decoded.' in said and 'BaseSegDataset' in said
