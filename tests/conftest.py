@@ -1,4 +1,5 @@
 import os
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from res2net_mm.datasets.shapes import write_shapes  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def seeded():
+    """Every test draws the same random numbers, whatever ran before it: from PyTorch, and as pipelines do."""
     torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(autouse=True)
