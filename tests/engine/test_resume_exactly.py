@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from res2net_mm.engine.hooks import ResumeSchedule
 from res2net_mm.engine.numbered_batches import NumberedBatches, number_batches
-from res2net_mm.engine.random_state import random_state, set_random_state
+from res2net_mm.utils.random_state import random_state, set_random_state
 
 
 @pytest.fixture(autouse=True)

@@ -6,16 +6,14 @@ DeepLabv3+, an image is one value, and PyTorch ends the run at the end of the fi
 from __future__ import annotations
 
 import copy
-import random
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
-import numpy as np
-
 from ...utils.config_types import ancestors
+from ...utils.random_state import same_random_numbers
 from .built import BuiltModel, BuiltSplit
 from .configs import leaves
 from .problems import Problem
@@ -152,19 +150,3 @@ def copy_of_dataset(dataset: Any) -> Any:
     """A copy of a dataset, with transforms that may remember samples; the annotations are shared."""
     arrays = [getattr(leaf, 'data_bytes', None) for leaf in leaves(dataset)]
     return copy.deepcopy(dataset, {id(array): array for array in arrays})
-
-
-@contextmanager
-def same_random_numbers() -> Iterator[None]:
-    """Give the random numbers after the block that would have come without it."""
-    import torch
-    state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
-        if cuda_states:
-            torch.cuda.set_rng_state_all(cuda_states)

@@ -22,8 +22,8 @@ from ...models.layers.arguments import (
 from ...models.layers.refusal import naming_argument, refuse
 from ...registry import HOOKS
 from ...utils.errors import UserError
+from ...utils.random_state import random_state
 from ...utils.whole_file import NoSpaceError, unfinished_files
-from ..random_state import random_state
 from ..resumption import NOTHING_YET, name_checkpoint, numbered_checkpoints
 from ..whole_files import whole_files
 

@@ -9,8 +9,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from ...models.layers.arguments import checked
 from ...registry import HOOKS
+from ...utils.random_state import set_random_state
 from ..numbered_batches import NumberedBatches, number_batches
-from ..random_state import set_random_state
 
 
 @HOOKS.register_module()

@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Dict
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
 
 import numpy as np
-import torch
 
 RandomState = Dict[str, Any]
 
@@ -17,6 +17,7 @@ def random_state() -> RandomState:
         dict: Numbers, tuples and tensors only, so that ``torch.load(weights_only=True)`` reads it: 'python', 'numpy',
         'torch' and, where a GPU is in use, 'cuda' with the state of each.
     """
+    import torch
     kind, keys, *position = np.random.get_state()
     state = dict(
         python=random.getstate(),
@@ -34,9 +35,20 @@ def set_random_state(state: RandomState) -> None:
         state (dict): What ``random_state`` returned, with its tensors on any device. Where the number of GPUs is
             another now, theirs is left as it is.
     """
+    import torch
     random.setstate(state['python'])
     kind, keys, *position = state['numpy']
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *position))
     torch.set_rng_state(state['torch'].cpu())
     if len(state.get('cuda', ())) == torch.cuda.device_count() > 0:
         torch.cuda.set_rng_state_all([gpu.cpu() for gpu in state['cuda']])
+
+
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Give the random numbers after the block that would have come without it."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)
