@@ -10,6 +10,8 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..datasets.checks.built import with_wrapped
+from ..datasets.checks.configs import leaves
 from ..utils.config_types import ancestors, argument_names, config_class
 from ..utils.masks import read_mask
 
@@ -177,14 +179,8 @@ def loading_transforms(dataset: BaseDataset, wrapper: Any = None) -> list[Transf
         dataset (BaseDataset): A dataset of no wrapper.
         wrapper (Dataset | None): What it stands in: mmpose's CombinedDataset loads images itself. Defaults to None.
     """
-    pipelines = [getattr(item, 'pipeline', None) for item in [dataset, *wrappers(wrapper)]]
+    wrappers = [item for item in with_wrapped(wrapper) if leaves(item) != [item]]
+    pipelines = [getattr(item, 'pipeline', None) for item in [dataset, *wrappers]]
     return [transform for pipeline in pipelines for transform in getattr(pipeline, 'transforms', []) if any(
         name.partition('.')[2].startswith('Load') or name == 'res2net_mm.SkipBadSample'
         for name in ancestors(type(transform)))]
-
-
-def wrappers(dataset: Any) -> list:
-    """The wrappers among a dataset and those in it, from the outside inwards."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    inside = [item for item in inner if item is not None and not isinstance(item, str)]
-    return [dataset, *(wrapper for item in inside for wrapper in wrappers(item))] if inside else []
