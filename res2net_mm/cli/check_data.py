@@ -20,9 +20,9 @@ from ..datasets.checks.configs import (
     find_missing,
     is_missing,
 )
-from ..datasets.checks.images import TOLERATED, find_bad_training_images
+from ..datasets.checks.images import find_bad_training_images
 from ..datasets.checks.lists import reading_once
-from ..datasets.checks.problems import Problem, list_defects
+from ..datasets.checks.problems import TOLERATED, Problem, list_defects
 from ..datasets.checks.registry import DatasetSettings
 from ..datasets.checks.run import MODEL_CHECKS, SPLIT_CHECKS
 from ..utils.errors import UserError

@@ -17,14 +17,13 @@ from .loading import (
     reads_local_files,
     unguarded,
 )
-from .problems import Problem, list_defects
+from .problems import TOLERATED, Problem, list_defects
 from .sharing import check_files
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
 
 SizedImage = Tuple[str, Optional[Tuple[int, int]]]  # a path, and the height and width that are annotated
-TOLERATED = 0.05  # of the training images may be bad, or of another size than annotated: those are skipped
 
 
 def check_images(split: BuiltSplit) -> Iterator[Problem]:

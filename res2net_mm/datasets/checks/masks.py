@@ -18,7 +18,7 @@ from ...utils.masks import size_defect
 from .built import BuiltSplit
 from .configs import is_missing
 from .loading import unguarded
-from .problems import SHOWN, Problem, list_defects
+from .problems import SHOWN, TOLERATED, Problem, list_defects
 from .registry import inherits
 from .sharing import map_files
 
@@ -144,7 +144,7 @@ def check_masks(split: BuiltSplit) -> Iterator[Problem]:
             title = f'{bad} masks to evaluate on are bad:'
         else:
             title = f'{bad} of the {survey.looked} masks to train on that were looked at are bad:'
-        skippable = split.name == 'train' and bad < survey.looked and (bad < 10 or bad <= 0.05 * survey.looked)
+        skippable = split.name == 'train' and bad < survey.looked and (bad < 10 or bad <= TOLERATED * survey.looked)
         if not skippable:
             yield from list_defects(title, [f'{path} {defect}' for path, defect in survey.defects.items()])
         if survey.reader and survey.classes and survey.looked > bad:

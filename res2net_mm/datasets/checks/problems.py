@@ -7,6 +7,7 @@ from typing import Iterable, Iterator, Sequence
 
 from ...utils.errors import UserError
 
+TOLERATED = 0.05  # of the samples to train on may be bad: those are skipped
 SHOWN = 5  # of the defects of one kind; the others are counted
 
 

@@ -13,7 +13,7 @@ from ...registry import TRANSFORMS
 from ...utils.images import file_defect, image_defect
 from ..checks.loading import annotated_size, image_decoder, reads_local_files
 from ..checks.masks import MaskLabels, label_defect
-from ..checks.problems import BadDataError, warn
+from ..checks.problems import TOLERATED, BadDataError, warn
 
 RULES = dict(
     transform=Settings(),
@@ -121,6 +121,6 @@ class SkipBadSample:
             self.reported[slot] = True
             warn(f'skipped a bad training sample: {message}')
         bad, drawn = int(self.reported.sum()), int(self.drawn)
-        if self.in_a_row >= 100 or bad >= 10 and bad > 0.05 * drawn:
+        if self.in_a_row >= 100 or bad >= 10 and bad > TOLERATED * drawn:
             raise BadDataError(f'too many bad training samples: {bad} files in {drawn} samples drawn, '
                                f'{self.in_a_row} samples in a row; the last: {message}')
