@@ -30,7 +30,7 @@ class DownloadError(OSError):
     """A host did not send the file; the text says what it did."""
 
 
-def download(url: str, path: Path, size: int | None = None, digest: str | None = None) -> None:
+def download(url: str, path: Path, size: int | None = None, digest: str = '') -> None:
     """Download a checkpoint beside ``path``, check it, and rename it: ``path`` is never a part of a file.
 
     Several processes may do so at once. A progress bar is shown on a terminal, and a line in the log elsewhere.
@@ -39,7 +39,7 @@ def download(url: str, path: Path, size: int | None = None, digest: str | None =
         url (str): The address (http, https or file).
         path (Path): Where to put it; what lies there is replaced.
         size (int | None): The bytes that it must have, if they are known. Defaults to None.
-        digest (str | None): How its SHA-256 must begin, if that is known. Defaults to None.
+        digest (str): How its SHA-256 must begin, as far as that is known. Defaults to ''.
 
     Raises:
         DownloadError: If the host does not answer, stops, is too slow, or sends too much, too little or something else.
@@ -56,18 +56,18 @@ def download(url: str, path: Path, size: int | None = None, digest: str | None =
             raise DownloadError(f'it sent {problem}')
 
 
-def find_problem(path: Path, size: int | None = None, digest: str | None = None) -> str:
+def find_problem(path: Path, size: int | None = None, digest: str = '') -> str:
     """Say what is wrong with a file that was downloaded; '' if nothing is.
 
     Args:
         path (Path): The file.
         size (int | None): The bytes that it must have, if they are known. Defaults to None.
-        digest (str | None): How its SHA-256 must begin; without it only the format is looked at. Defaults to None.
+        digest (str): How its SHA-256 must begin; without it only the format is looked at. Defaults to ''.
     """
     length = path.stat().st_size
     if size is not None and length != size:
         return f'{length} bytes instead of {size}'
-    if digest is None:
+    if not digest:
         try:
             check_format(path)
         except ValueError as error:

@@ -1,7 +1,8 @@
-"""The one table of names: every architecture, its aliases, its public weights, and its published cost.
+"""The one table of names: every architecture, its aliases and its published cost.
 
-A row of ``ARCHITECTURES`` is all that a variant needs: ``arch=NAME`` builds it, ``res2net_mm://NAME`` loads its
-weights, and the tools that count, measure, convert and inspect take it from here.
+A row of ``ARCHITECTURES`` is all that a variant needs: ``arch=NAME`` builds it, and the tools that
+count, measure, convert and inspect take it from here. Its weights, if any are public, are rows of
+``public_weights.py``.
 """
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoints.hub import OFFICIAL, TIMM, Weights, converted, released
 from ..registry import MODELS
+from .public_weights import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Architecture:
         title (str): The paper's name with its splits, as in docs/complexity.md. Defaults to '', not listed there.
         aliases (tuple[str]): Names of timm, of the paper and of the authors, unless they differ from ``name`` by case,
             hyphens and underscores alone. Defaults to ().
-        weights (tuple[Weights]): Public weights; the first are what ``res2net_mm://NAME`` loads. Defaults to ().
         unpublished (str): What the paper reports with weights that nobody has published. Defaults to ''.
         input_size (int): Side of the images that it was made for, in pixels. Defaults to 224.
         published (PublishedCost): What is printed about its cost. Defaults to nothing.
@@ -60,7 +60,6 @@ class Architecture:
     arguments: dict[str, Any]
     title: str = ''
     aliases: tuple[str, ...] = ()
-    weights: tuple[Weights, ...] = ()
     unpublished: str = ''
     input_size: int = 224
     published: PublishedCost = PublishedCost()
@@ -78,7 +77,6 @@ README, BIG_LITTLE, TABLE3 = 'official README', 'Big-Little README', 'paper, Tab
 NOT_25M = 'the paper says that all models of Table 1 have about 25 M and 4.2 G, which does not hold for this one'
 # DLA's projections of level3, level4 and level4.tree1: 1×1 to 256, 512 and 512 channels, and their norms.
 UNUSED = (128 * 256 + 2 * 256 + 2 * (256 * 512 + 2 * 512), 128 * 256 * 28**2 + 2 * 256 * 512 * 14**2)
-CLASSIFICATION = 'mmclassification/v0/res2net/'
 
 
 def _res2net(name: str, title: str = '', differing: dict[str, Any] | None = None, **fields: Any) -> Architecture:
@@ -98,58 +96,32 @@ def _bl_res2net(name: str, title: str, scales: int, base_width: int, **fields: A
 ARCHITECTURES = (
     _res2net(
         'res2net50_48w2s', 'Res2Net-50 48w×2s', dict(base_width=48, scales=2),
-        weights=(Weights(released('res2net50_48w_2s-afed724a.pth', 'res2net50_48w_2s'), size=101421406,
-                         authors=(22.68, 6.47), timm=(22.472, 6.438)), ),
         published=PublishedCost('25.29', '4.2', README, runtime_ms=148)),
     _res2net(
         'res2net50_26w4s', 'Res2Net-50 26w×4s', aliases=('Res2Net-50', ),
-        weights=(Weights(released('res2net50_26w_4s-06e79181.pth', 'res2net50_26w_4s'), size=103110087,
-                         authors=(22.01, 6.15), timm=(22.006, 6.140)), ),
         published=PublishedCost('25.70', '4.2', README, runtime_ms=153, note='4.255 G is printed as 4.2')),
     _res2net(
         'res2net50_14w8s', 'Res2Net-50 14w×8s', dict(base_width=14, scales=8),
-        weights=(Weights(released('res2net50_14w_8s-6527dddc.pth', 'res2net50_14w_8s'), size=100638543,
-                         authors=(21.86, 6.14), timm=(21.858, 6.148)),
-                 Weights(converted(f'{CLASSIFICATION}res2net50-w14-s8_3rdparty_8xb32_in1k_20210927-bc967bf1.pth'),
-                         'res2net50-w14-s8_3rdparty_8xb32_in1k', openmmlab=(21.86, 6.15))),
         published=PublishedCost('25.06', '4.2', README, runtime_ms=172)),
     _res2net(
         'res2net50_26w6s', 'Res2Net-50 26w×6s', dict(scales=6),
-        weights=(Weights(released('res2net50_26w_6s-19041792.pth', 'res2net50_26w_6s'), size=148603239,
-                         authors=(21.42, 5.87), timm=(21.414, 5.880)), ),
         published=PublishedCost('37.05', '6.3', README)),
     _res2net(
         'res2net50_26w8s', 'Res2Net-50 26w×8s', dict(scales=8),
-        weights=(Weights(released('res2net50_26w_8s-2c7c9f12.pth', 'res2net50_26w_8s'), size=194085165,
-                         authors=(20.80, 5.63), timm=(21.050, 5.720)),
-                 Weights(converted(f'{CLASSIFICATION}res2net50-w26-s8_3rdparty_8xb32_in1k_20210927-f547a94b.pth'),
-                         'res2net50-w26-s8_3rdparty_8xb32_in1k', openmmlab=(20.80, 5.64))),
         published=PublishedCost('48.40', '8.3', README)),
     _res2net(
         'res2net101_26w4s', 'Res2Net-101 26w×4s', dict(depth=101), aliases=('Res2Net-101', ),
-        weights=(Weights(released('res2net101_26w_4s-02a759a1.pth', 'res2net101_26w_4s'), size=181456059,
-                         authors=(20.81, 5.57), timm=(20.808, 5.534)),
-                 Weights(converted(f'{CLASSIFICATION}res2net101-w26-s4_3rdparty_8xb32_in1k_20210927-870b6c36.pth'),
-                         'res2net101-w26-s4_3rdparty_8xb32_in1k', openmmlab=(20.81, 5.56))),
         published=PublishedCost('45.21', '8.1', README)),
     _res2net(
         'res2next50_8c4w4s', 'Res2NeXt-50 8c×4w×4s', dict(base_width=4, groups=8),
         aliases=('res2next50', 'Res2NeXt-50'),
-        weights=(Weights(released('res2next50_4s-6ef7e7bf.pth', 'res2next50'), size=99019592,
-                         authors=(21.76, 6.09), timm=(21.762, 6.096)), ),
         published=PublishedCost('24.67', '4.2', README)),
     _res2net(
         'res2net50_v1b_26w4s', 'Res2Net-v1b-50', V1B, aliases=('Res2Net-v1b-50', 'res2net50_v1b', 'res2net50d'),
-        weights=(Weights(released('res2net50_v1b_26w_4s-3cf99910.pth', 'res2net50d', (OFFICIAL, )),
-                         authors=(19.73, 4.96), timm=(19.720, 4.972)), ),
         published=PublishedCost('25.72', '4.5', README)),
     _res2net(
         'res2net101_v1b_26w4s', 'Res2Net-v1b-101', dict(depth=101, **V1B),
         aliases=('Res2Net-v1b-101', 'res2net101_v1b', 'res2net101d'),
-        weights=(Weights(released('res2net101_v1b_26w_4s-0812c246.pth', 'res2net101d', (OFFICIAL, )),
-                         authors=(18.77, 4.64), timm=(18.764, 4.654)),
-                 Weights(converted('pretrain/third_party/res2net101_v1d_26w_4s_mmdetv2-f0a600f9.pth'),
-                         'res2net101_v1d_26w_4s')),
         published=PublishedCost('45.23', '8.3', README)),
     _res2net('res2net50_18w6s', 'Res2Net-50 18w×6s', dict(base_width=18, scales=6),
              unpublished='Res2Net-50 18w×6s (Tables 7 and 8)'),
@@ -166,12 +138,8 @@ ARCHITECTURES = (
     _res2net('resnext50_32x4d', 'ResNeXt-50 32x4d', dict(base_width=4, groups=32, scales=1), aliases=('ResNeXt-50', )),
     _res2net('se_resnet50', 'SENet-50', dict(base_width=64, scales=1, se_reduction=16), aliases=('SENet-50', )),
     _dla('dla60_res2net', 'Res2Net-DLA-60', scales=4, base_width=28, groups=1, aliases=('Res2Net-DLA-60', ),
-         weights=(Weights(released('res2net_dla60_4s-d88db7f9.pth', 'dla60_res2net', (TIMM, )), size=84886593,
-                          authors=(21.53, 5.80), timm=(21.520, 5.796)), ),
          published=PublishedCost('21.15', '4.2', README, unused=UNUSED, note=NOT_25M)),
     _dla('dla60_res2next', 'Res2NeXt-DLA-60', scales=4, base_width=4, groups=8, aliases=('Res2NeXt-DLA-60', ),
-         weights=(Weights(released('res2next_dla60_4s-d327927b.pth', 'dla60_res2next', (TIMM, )), size=69639245,
-                          authors=(21.55, 5.86), timm=(21.512, 5.856)), ),
          published=PublishedCost('17.33', '3.6', README, unused=UNUSED, note=NOT_25M)),
     _dla('dla60', 'DLA-60', scales=1, base_width=64, groups=1, published=PublishedCost(unused=UNUSED)),
     _dla('dla60x', 'DLA-X-60', scales=1, base_width=4, groups=32, published=PublishedCost(unused=UNUSED)),
@@ -199,16 +167,19 @@ def resolve(name: str) -> Architecture:
     Raises:
         ValueError: If there is none; the message has the names that are near, and all that there are.
     """
-    rows = {}
-    for row in ARCHITECTURES:
-        for known in (row.name, *row.aliases, *(weights.name for weights in row.weights if weights.name)):
-            rows[normalise_name(known)] = row
+    rows = {normalise_name(known): row for row in ARCHITECTURES for known in known_names(row)}
     if isinstance(name, str) and normalise_name(name) in rows:
         return rows[normalise_name(name)]
     near = get_close_matches(normalise_name(str(name)), rows, n=3)
     names = dict.fromkeys(rows[key].name for key in near)
     raise ValueError(f"no architecture is called '{name}'" + (f'; did you mean {" or ".join(names)}?' if names else '')
                      + f' There are {", ".join(row.name for row in ARCHITECTURES)}')
+
+
+def known_names(row: Architecture) -> tuple[str, ...]:
+    """List the names that mean an architecture: its own, its aliases, and those of weights of nothing but it."""
+    weights = (weights.name for weights in WEIGHTS if weights.architecture == row.name and not weights.config)
+    return tuple(dict.fromkeys((row.name, *row.aliases, *weights)))
 
 
 def normalise_name(name: str) -> str:

@@ -13,11 +13,13 @@ from mmengine.runner import CheckpointLoader
 
 from ..checkpoints.archives import MapLocation
 from ..checkpoints.files import load_checkpoint, load_from_local
-from ..checkpoints.hub import Weights, fetch, fetch_in_turn, find_own_weights
+from ..checkpoints.hub import fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.input_channels import OPTION
 from ..checkpoints.loading import adapt_state_dict
+from ..checkpoints.weights import Weights
 from ..utils.errors import CheckpointError
-from .names import ARCHITECTURES, Architecture, normalise_name, resolve
+from .names import normalise_name, resolve
+from .public_weights import WEIGHTS
 
 SCHEME = 'res2net_mm://'
 FILE = SCHEME + 'file:'  # before a path or an address: read by our reader
@@ -147,34 +149,28 @@ def fetch_weights(name: str) -> Path:
         ValueError: If there are no public weights of that name, or a file in ``RES2NET_MM_WEIGHTS`` is a wrong one.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
-    return find_own_weights(name) or fetch(find_weights(name), SCHEME + name)
+    return find_own_weights(name) or fetch(find_weights(name))
 
 
 def find_weights(name: str) -> Weights:
-    """Find public weights by their own name, or the first of an architecture.
+    """Find public weights by their name, or by one of the architecture of that name.
 
     Raises:
         ValueError: If there are none; the message says whether they were never published.
     """
-    for weights_name, _, weights in public_weights():
-        if normalise_name(weights_name) == normalise_name(name):
-            return weights
+    by_name = {normalise_name(weights.name): weights for weights in WEIGHTS}
+    if normalise_name(name) in by_name:
+        return by_name[normalise_name(name)]
     try:
         row = resolve(name)
     except ValueError:
         row = None
-    if row and row.weights:
-        return row.weights[0]
+    if row and normalise_name(row.name) in by_name:
+        return by_name[normalise_name(row.name)]
     unpublished = row.unpublished if row else CIFAR_MODELS if normalise_name(name).startswith(CIFAR_NAMES) else ''
     if unpublished:
         raise CheckpointError(
             f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put its '
             f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
-    names = ', '.join(weights_name for weights_name, _, _ in public_weights())
+    names = ', '.join(weights.name for weights in WEIGHTS)
     raise CheckpointError(f'{SCHEME}{name}: no public weights of that name; there are {names}')
-
-
-def public_weights() -> list[tuple[str, Architecture, Weights]]:
-    """List all public weights: name, architecture, weights; those of the authors first, then those of OpenMMLab."""
-    rows = [(weights.name or row.name, row, weights) for row in ARCHITECTURES for weights in row.weights]
-    return sorted(rows, key=lambda row: row[2].name != '')
