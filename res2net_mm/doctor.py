@@ -74,6 +74,13 @@ TASKS = {
 # Distributions that put their files into the same folder: whichever came last has half overwritten the other.
 RIVALS = (('mmengine', 'onedl-mmengine'), ('mmcv', 'onedl-mmcv'), ('mmcv', 'mmcv-lite'), ('mmdet', 'onedl-mmdetection'),
           ('mmsegmentation', 'onedl-mmsegmentation'), ('mmpretrain', 'onedl-mmpretrain'))
+# mmpretrain takes it for missing where one of its names is, and then fails; so does mmdet, which imports mmpretrain.
+TRANSFORMERS = '''
+import transformers
+from importlib.util import find_spec
+if find_spec("mmpretrain"):
+    from transformers.pytorch_utils import find_pruneable_heads_and_indices
+print(transformers.__version__)'''
 
 
 def all_checks() -> list[Check]:
@@ -103,6 +110,7 @@ def all_checks() -> list[Check]:
         Check('xtcocotools', 'xtcocotools',
               'import numpy, xtcocotools._mask; print("built for numpy " + numpy.__version__.split(".")[0])',
               build_command('xtcocotools')),
+        Check('transformers', 'transformers', TRANSFORMERS, f"{PIP} 'transformers<5'"),
         toolbox_check('mmdet', 'det'),
         toolbox_check('mmseg', 'seg'),
         replace(pose, mend=f'{pose.mend} && {PIP} --no-deps mmpose==1.3.2'),

@@ -104,15 +104,14 @@ def randomise(model):
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-    return model
-
-
-def random_model(config):
-    model = randomise(build(config)).eval()
     for name, parameter in model.named_parameters():
         if '.se.' in name:
             parameter.data *= 0.1  # or the sigmoid makes a step of every rounding
     return model
+
+
+def random_model(config):
+    return randomise(build(config)).eval()
 
 
 def relative_error(ours, theirs):
@@ -329,9 +328,14 @@ def train_in_processes(folder, config, processes, *arguments):
     return result.stdout + result.stderr
 
 
+def python_path(*folders):
+    """A PYTHONPATH of these folders, and then of what it is already."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get('PYTHONPATH')])])
+
+
 def run_in_processes(folder, config, processes, *arguments):
     """The same, however the command ends."""
-    env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{TOOLS.parent}:{folder}',
+    env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(TOOLS.parent, folder),
            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     command = [TOOLS / 'dist_train.sh', config, str(processes)] if processes > 1 else [
         sys.executable, TOOLS / 'train.py', config]

@@ -19,7 +19,8 @@ from .launch import is_first_of_machine
 from .resume import guard_run, resume
 from .runner import add_hook, build_runner, check_checkpoint, read_safely, require_parts
 
-DETECTORS = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel'}
+# Their heads are for float32: a detector's make coordinates, and those of mmpose give heatmaps to NumPy.
+IN_FLOAT32 = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel', 'mmpose.BasePoseEstimator'}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -106,23 +107,25 @@ def make_deterministic(cfg: Config) -> None:
 
 
 def use_mixed_precision(cfg: Config, dtype: str) -> None:
-    """Autocast, with a dynamic loss scale for float16; in bfloat16 a detector's heads stay in float32.
+    """Autocast, with a dynamic loss scale for float16; in bfloat16 the heads of detectors and pose estimators stay in
+    float32.
 
     Args:
         cfg (mmengine.Config): The config, changed in place.
         dtype (str): 'float16' or 'bfloat16'.
 
     Raises:
-        UserError: If there is no GPU, unless it is a detector and ``dtype`` is 'bfloat16'; or if the config has several
-            optimizers, or an ``optim_wrapper`` of a kind of its own.
+        UserError: If there is no GPU, unless it is one of these and ``dtype`` is 'bfloat16'; or if the config has
+            several optimizers, or an ``optim_wrapper`` of a kind of its own.
     """
     scope = cfg.get('default_scope')
-    if dtype == 'bfloat16' and DETECTORS & ancestors(config_class(cfg.model, MODELS, scope)).keys():
+    if dtype == 'bfloat16' and IN_FLOAT32 & ancestors(config_class(cfg.model, MODELS, scope)).keys():
         add_hook(cfg, 'res2net_mm.BFloat16Features')
         return
     from mmengine.device import get_device
     if get_device() == 'cpu':
-        raise UserError(f'--amp {dtype}: on the CPU only detectors have mixed precision, --amp bfloat16')
+        raise UserError(f'--amp {dtype}: on the CPU only detectors and pose estimators have mixed precision, '
+                        '--amp bfloat16')
     from mmengine.optim import AmpOptimWrapper, OptimWrapper
     wrapper = config_class({'type': 'OptimWrapper', **cfg.optim_wrapper}, OPTIM_WRAPPERS, scope)
     if 'optimizer' not in cfg.optim_wrapper or wrapper not in (OptimWrapper, AmpOptimWrapper):

@@ -17,6 +17,7 @@ from helpers import (
     TOOLS,
     config_path,
     free_port,
+    python_path,
     randomise,
     relative_error,
     saliency_sample,
@@ -195,7 +196,7 @@ def test_metric_equals_pysodmetrics_in_one_process_and_in_two(saliency_sets, wei
         assert number in said
     assert f'{logs["one"]["dut_omron/mae"]:.3f}' in said
 
-    env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT),
+    env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT),
            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     hku = [str(CONFIG), str(weights), '2', '--setting', 'hku_is']
     result = subprocess.run([TOOLS / 'dist_test.sh', *hku, '--data-root', saliency_sets, '--work-dir', tmp_path / 'two',

@@ -40,7 +40,7 @@ def test_amp_in_a_config(monkeypatch):
         'AmpOptimWrapper', 'bfloat16', 1.)
 
     monkeypatch.undo()
-    with pytest.raises(UserError, match='on the CPU only detectors'):
+    with pytest.raises(UserError, match='on the CPU only detectors and pose estimators'):
         use_mixed_precision(cfg, 'bfloat16')
 
 
@@ -99,6 +99,23 @@ def test_a_detector_trains_in_bfloat16():
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.backbone.parameters())
+
+
+def test_a_pose_estimator_trains_in_bfloat16():
+    """Its head gives heatmaps to NumPy, which has no bfloat16."""
+    testing = pytest.importorskip('mmpose.testing')
+    from mmengine.optim import build_optim_wrapper
+    cfg = load_config('res2net_mm::simplebaseline_r2n50_coco.py')
+    use_mixed_precision(cfg, 'bfloat16')
+    assert cfg.custom_hooks[-1].type == 'res2net_mm.BFloat16Features'
+    assert 'type' not in cfg.optim_wrapper  # no autocast around the head
+    cfg.model.backbone.update(depth=26, base_width=4, init_cfg=None)
+    init_default_scope('mmpose')
+    model = MODELS.build(cfg.model).train()
+    HOOKS.build(cfg.custom_hooks[-1]).before_train(SimpleNamespace(model=model))
+    optim_wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=1e-3)))
+    packed = testing.get_packed_inputs(2, img_shape=(256, 192), with_heatmap=True)
+    assert torch.isfinite(model.train_step(packed, optim_wrapper)['loss_kpt'])
 
 
 def bfloat16_model(**arguments):

@@ -83,11 +83,11 @@ def run(folder, names, model=None, hook=None, optim_wrapper=None, hooks=(), save
 
 
 def clone(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
+    return {name: value.cpu().clone() for name, value in model.state_dict().items()}
 
 
 def same(model, weights):
-    return all(map(torch.equal, model.state_dict().values(), weights.values()))
+    return all(map(torch.equal, clone(model).values(), weights.values()))
 
 
 @pytest.mark.parametrize('value', ['nan', 'inf'])

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers import TOOLS, free_port
+from helpers import TOOLS, free_port, python_path
 
 # Moments to kill at: what inotify reports of which file, or a line of the log.
 CREATED, WRITTEN, MOVED, DELETED, CHANGED = 0x100, 0x8, 0x80, 0x200, 0x2
@@ -51,7 +51,7 @@ class Command:
     """A training as a user starts it; on the CPU, with one thread for each process."""
 
     def __init__(self, folder, arguments, processes, log):
-        env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(TOOLS.parent),
+        env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(TOOLS.parent),
                'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
         command = [TOOLS / 'dist_train.sh', 'tiny.py', str(processes)] if processes > 1 else [
             sys.executable, TOOLS / 'train.py', 'tiny.py']

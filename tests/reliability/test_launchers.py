@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import TOOLS, free_port
+from helpers import TOOLS, free_port, python_path
 from killing import alive, descendants
 
 pytestmark = [pytest.mark.distributed,
@@ -45,7 +45,7 @@ def launch(tmp_path):
     started = []
 
     def start(*arguments, **variables):
-        env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(TOOLS.parent),
+        env = {**os.environ, 'PORT': free_port(), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(TOOLS.parent),
                'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **variables}
         with open(tmp_path / 'log', 'w') as log:
             started.append(subprocess.Popen([tmp_path / 'dist_train.sh', 'config.py', '2', *arguments], cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""Mixed precision that suits detectors."""
+"""Mixed precision that suits detectors and pose estimators."""
 from __future__ import annotations
 
 import copy
@@ -22,8 +22,8 @@ class BFloat16Features(Hook):
     """Train with the backbone and the neck in bfloat16, and what follows them in float32.
 
     Whole-model autocast does not suit detectors: mmdet makes anchors in the type of the features, and bfloat16 has 8
-    bits for a coordinate, steps of 4 pixels at 1000; mmcv's RoIAlign and NMS do not know the type at all. Evaluation
-    stays in float32.
+    bits for a coordinate, steps of 4 pixels at 1000; mmcv's RoIAlign and NMS do not know the type at all, nor does
+    NumPy, which mmpose's heads give their heatmaps to in training. Evaluation stays in float32.
 
     Raises:
         UserError: If the model has no backbone, so that nothing would compute in bfloat16.
