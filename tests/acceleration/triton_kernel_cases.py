@@ -9,6 +9,7 @@ from torch import nn
 
 from res2net_mm.acceleration.fused_conv import FusedConv
 from res2net_mm.acceleration.triton.kernel import CONFIGS, KernelConv, tuned_kernel
+from res2net_mm.acceleration.triton.pooling import KernelPool, fits_pooling
 
 GEOMETRIES = {
     '1×1': dict(kernel_size=1),
@@ -119,3 +120,51 @@ def test_an_output_that_would_be_copied(out):
     kernel, _ = kernel_of(16, 8, kernel_size=3, padding=1)
     with pytest.raises(ValueError, match='KernelConv: out has the strides .*must be in channels_last'):
         kernel(channels_last(2, 16, 4, 4), out=out)
+
+
+def test_a_part_of_the_channels_goes_into_another_tensor(small_tiles):
+    conv, x = kernel_of(16, 40, kernel_size=3, padding=1)[0], channels_last(2, 16, 5, 6)
+    whole = channels_last(2, 64, 5, 6)
+    before = whole.clone()
+    out = conv(x, copy=whole[:, 8:24], copy_start=24)
+    assert torch.equal(whole[:, 8:24], out[:, 24:40])
+    assert torch.equal(whole[:, :8], before[:, :8]) and torch.equal(whole[:, 24:], before[:, 24:])
+    with pytest.raises(ValueError, match='there are no channels 32 to 48 to copy among 40'):
+        conv(x, copy=whole[:, 8:24], copy_start=32)
+    with pytest.raises(ValueError, match=r'copy has the shape \(2, 16, 4, 6\)'):
+        conv(x, copy=whole[:, 8:24, 1:])
+
+
+POOLS = {
+    'stem': nn.MaxPool2d(3, 2, 1), 'split': nn.AvgPool2d(3, 2, 1), 'split of stride 1': nn.AvgPool2d(3, 1, 1),
+    'without padding': nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    'shortcut': nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False), 'ceil': nn.MaxPool2d(3, 2, ceil_mode=True),
+}
+
+
+@pytest.mark.parametrize('name', POOLS)
+@pytest.mark.parametrize('size', [(2, 24, 7, 9), (1, 130, 6, 4), (0, 8, 4, 4)])
+def test_pooling(name, size):
+    """As PyTorch's, from and into slices of channels, not-a-number and infinity included."""
+    pool, x = POOLS[name], channels_last(*size)
+    if x.numel():
+        x[0, 0, 1, 1], x[0, 1, 2, 2] = float('nan'), float('inf')
+    wanted = pool(x)
+    assert fits_pooling(pool)
+    out = KernelPool(pool)(x)
+    assert out.shape == wanted.shape and torch.allclose(out, wanted, rtol=1e-6, equal_nan=True)
+    n, c, h, w = wanted.shape
+    wide, whole = channels_last(size[0], size[1] + 16, *size[2:]), channels_last(n, c + 24, h, w)
+    wide[:, 8:-8], before = x, whole.clone()
+    KernelPool(pool)(wide[:, 8:-8], out=whole[:, 8:-16])
+    assert torch.allclose(whole[:, 8:-16], wanted, rtol=1e-6, equal_nan=True)
+    assert torch.equal(whole[:, :8], before[:, :8]) and torch.equal(whole[:, -16:], before[:, -16:])
+    with pytest.raises(ValueError, match='KernelPool: out has the shape'):
+        KernelPool(pool)(x, out=whole)
+
+
+@pytest.mark.parametrize('layer', [
+    nn.AvgPool2d((3, 2)), nn.AvgPool2d(3, divisor_override=2), nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+    nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2, return_indices=True), nn.Identity(), None])
+def test_other_poolings_stay(layer):
+    assert not fits_pooling(layer)

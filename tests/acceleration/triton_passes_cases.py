@@ -7,9 +7,12 @@ from torch import nn
 from res2net_mm import Res2Net
 from res2net_mm.acceleration.backends import accelerate
 from res2net_mm.acceleration.fused_conv import FusedConv
+from res2net_mm.acceleration.graph import called_module
 from res2net_mm.acceleration.passes import rewrite
 from res2net_mm.acceleration.triton.kernel import KernelConv
 from res2net_mm.acceleration.triton.module import TritonBackbone
+from res2net_mm.acceleration.triton.passes import copy_missing
+from res2net_mm.acceleration.triton.pooling import KernelPool
 
 
 def kernels(plain, x):
@@ -27,7 +30,11 @@ def test_what_is_left():
     graph = fast.runner.module.graph
     names = [getattr(node.target, '__name__', node.target) for node in graph.nodes if node.op.startswith('call_f')]
     assert {name: names.count(name) for name in set(names)} == dict(
-        getitem=8 * 4, empty_output=8, slice_channels=8 * 3, copy_missing=8, match_memory_format=4)
+        getitem=8 * 4, empty_output=8, slice_channels=8 * 4, copy_missing=8, match_memory_format=4)
+    assert not any(node.args[2] for node in graph.nodes if node.target is copy_missing)  # kernels write everything
+    module = fast.runner.module
+    pools = [sorted(node.kwargs) for node in graph.nodes if isinstance(called_module(node, module), KernelPool)]
+    assert pools == [[], *[['out']] * 4]  # the stem's, and that of each stage block's last split
     added = [sorted(node.kwargs) for node in graph.nodes if node.op == 'call_module' and 'convs' in node.target]
     assert added == ([['out']] * 3 + [['out']] + [['out', 'x2']] * 2) * 4
 

@@ -1,8 +1,8 @@
 """One convolution kernel for NVIDIA GPUs, written in Triton.
 
 It has the channels of a pixel together (NHWC) and leaves no pass over memory but its own: it adds a second input while
-it reads the first, adds bias and shortcut and takes the ReLU while it writes, and reads from and writes into slices of
-the channels of larger tensors.
+it reads the first, adds bias and shortcut and takes the ReLU while it writes, reads from and writes into slices of the
+channels of larger tensors, and writes a part of its channels a second time where another tensor needs them, too.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
-from triton.testing import do_bench
+from triton.testing import do_bench_cudagraph
 
 from ..fused_conv import FusedConv
 from ..geometry import convolved_size
@@ -81,9 +81,10 @@ LAYER = ['x_step', 'in_channels', 'out_channels', 'kernel', 'stride', 'padding',
 
 # Triton takes annotations for types of its own, so that most arguments have none.
 @triton.jit(do_not_specialize=SIZES)
-def conv_kernel(x, x2, weight, bias, addend, out,  # type: ignore[no-untyped-def]
+def conv_kernel(x, x2, weight, bias, addend, out, copy,  # type: ignore[no-untyped-def]
                 pixels, height, width, out_height, out_width, size,
                 x_step: tl.constexpr, x2_step: tl.constexpr, addend_step: tl.constexpr, out_step: tl.constexpr,
+                copy_step: tl.constexpr, copy_start: tl.constexpr, copy_stop: tl.constexpr,
                 in_channels: tl.constexpr, out_channels: tl.constexpr, kernel: tl.constexpr, stride: tl.constexpr,
                 padding: tl.constexpr, dilation: tl.constexpr, relu: tl.constexpr,
                 block_m: tl.constexpr, block_n: tl.constexpr, block_k: tl.constexpr):
@@ -91,6 +92,8 @@ def conv_kernel(x, x2, weight, bias, addend, out,  # type: ignore[no-untyped-def
 
     It is a product of matrices, output pixels × (taps · input channels) and (taps · input channels) × output channels,
     whose left one is gathered from the input as it is needed.
+
+    The channels from ``copy_start`` to ``copy_stop`` go into ``copy`` as well.
 
     ``*_step`` are the elements from a pixel to the next; ``size`` is a key of the tuner only. Tiles of the same pixels
     follow one another, so that their input is in the L2 cache; the weights all are.
@@ -127,13 +130,17 @@ def conv_kernel(x, x2, weight, bias, addend, out,  # type: ignore[no-untyped-def
         total += tl.load(addend + pixel * addend_step + n[None, :], written, 0.).to(tl.float32)
     if relu:
         total = tl.maximum(total, 0., propagate_nan=tl.PropagateNan.ALL)
-    tl.store(out + pixel * out_step + n[None, :], total.to(out.dtype.element_ty), written)
+    result = total.to(out.dtype.element_ty)
+    tl.store(out + pixel * out_step + n[None, :], result, written)
+    if copy is not None:
+        copied = written & ((n >= copy_start) & (n < copy_stop))[None, :]
+        tl.store(copy + pixel * copy_step + (n - copy_start)[None, :], result, copied)
 
 
 COMPILED = isinstance(conv_kernel, triton.JITFunction)  # TRITON_INTERPRET=1 has NumPy run it on a CPU, tile by tile
 tuned_kernel = triton.autotune(CONFIGS if COMPILED else [tile_config(64, 256, 256, 4, 1)], key=[*LAYER, 'size'],
                                prune_configs_by=dict(early_config_prune=prune_tiles),
-                               do_bench=partial(do_bench, warmup=5, rep=20))(conv_kernel)
+                               do_bench=partial(do_bench_cudagraph, rep=2))(conv_kernel)  # ms, ten times
 
 
 class KernelConv(nn.Module):
@@ -151,8 +158,8 @@ class KernelConv(nn.Module):
         self.register_buffer('weight', conv.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous())
         self.register_buffer('bias', conv.bias)
 
-    def forward(self, x: Tensor, addend: Tensor | None = None, x2: Tensor | None = None,
-                out: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, addend: Tensor | None = None, x2: Tensor | None = None, out: Tensor | None = None,
+                copy: Tensor | None = None, copy_start: int = 0) -> Tensor:
         """relu(conv(x + x2) + addend), of tensors in channels_last or of slices of their channels.
 
         Args:
@@ -160,34 +167,35 @@ class KernelConv(nn.Module):
             addend (Tensor | None): (n, out_channels, h', w'), what is added before the ReLU. Defaults to None.
             x2 (Tensor | None): What is added to x, of its shape. Defaults to None.
             out (Tensor | None): (n, out_channels, h', w'), where the result goes. Defaults to None: a new tensor.
+            copy (Tensor | None): (n, c, h', w'), where c of the result's channels go, too. Defaults to None.
+            copy_start (int): The first of these channels. Defaults to 0.
 
         Returns:
             Tensor: (n, out_channels, h', w').
 
         Raises:
-            ValueError: If a tensor has another shape, type or device, or ``out`` is neither in channels_last nor a
-                slice of the channels of such a tensor.
+            ValueError: If a tensor has another shape, type or device, or ``out`` or ``copy`` is neither in
+                channels_last nor a slice of the channels of such a tensor.
         """
         out = empty_output(x, self.out_channels, *self.geometry) if out is None else out
         before = (len(x), self.in_channels, *x.shape[2:])
         after = (len(x), self.out_channels, *output_sides(x, *self.geometry))
-        shapes = dict(x=(x, before), x2=(x2, before), addend=(addend, after), out=(out, after))
-        for name, (tensor, wanted) in shapes.items():
-            if tensor is not None and tensor.shape != wanted:
-                raise ValueError(f'KernelConv: {name} has the shape {tuple(tensor.shape)}, not {wanted}')
-            if tensor is not None and (tensor.dtype, tensor.device) != (self.weight.dtype, self.weight.device):
-                raise ValueError(f'KernelConv: {name} is {tensor.dtype} on {tensor.device}, the weights are '
-                                 f'{self.weight.dtype} on {self.weight.device}')
-        if as_pixels(out)[0] is not out:  # the result would go into a copy
-            raise ValueError(f'KernelConv: out has the strides {out.stride()}; it must be in channels_last, or a slice '
-                             'of the channels of such a tensor')
+        copied = 0 if copy is None else copy.shape[1]
+        if not 0 <= copy_start <= copy_start + copied <= self.out_channels:
+            raise ValueError(f'KernelConv: there are no channels {copy_start} to {copy_start + copied} to copy among '
+                             f'{self.out_channels}')
+        check_tensors('KernelConv', self.weight, dict(x=(x, before), x2=(x2, before), addend=(addend, after)))
+        check_tensors('KernelConv', self.weight, dict(out=(out, after), copy=(copy, (len(x), copied, *after[2:]))),
+                      written=True)
         pixels = after[0] * after[2] * after[3]
         if pixels:
-            (x, x_step), (x2, x2_step), (addend, addend_step), (_, out_step) = map(as_pixels, (x, x2, addend, out))
+            (x, x_step), (x2, x2_step), (addend, addend_step), (_, out_step), (_, copy_step) = map(
+                as_pixels, (x, x2, addend, out, copy))
             kernel, stride, padding, dilation = self.geometry
             tuned_kernel[lambda tile: (count_programs(pixels, self.out_channels, tile), )](
-                x, x2, self.weight, self.bias, addend, out, pixels, *before[2:], *after[2:], (pixels - 1).bit_length(),
-                x_step=x_step, x2_step=x2_step, addend_step=addend_step, out_step=out_step,
+                x, x2, self.weight, self.bias, addend, out, copy, pixels, *before[2:], *after[2:],
+                (pixels - 1).bit_length(), x_step=x_step, x2_step=x2_step, addend_step=addend_step,
+                out_step=out_step, copy_step=copy_step, copy_start=copy_start, copy_stop=copy_start + copied,
                 in_channels=self.in_channels, out_channels=self.out_channels,
                 kernel=kernel, stride=stride, padding=padding, dilation=dilation, relu=self.relu)
         return out
@@ -214,8 +222,38 @@ def square_geometry(conv: FusedConv) -> tuple[int, int, int, int]:
 @whole
 def empty_output(x: Tensor, channels: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
     """A new tensor in channels_last, of the shape of a convolution's output for the input x."""
-    shape = (len(x), channels, *output_sides(x, kernel, stride, padding, dilation))
+    return new_feature_map(x, (len(x), channels, *output_sides(x, kernel, stride, padding, dilation)))
+
+
+def new_feature_map(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A new tensor of a shape, in channels_last, of the type and on the device of x."""
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def check_tensors(what: str, like: Tensor, tensors: dict[str, tuple[Tensor | None, tuple[int, ...]]],
+                  written: bool = False) -> None:
+    """Refuse tensors that a kernel would read or write beyond, or that it would take for something else.
+
+    Args:
+        what (str): Whose tensors, for the message.
+        like (Tensor): A tensor of the type and on the device that they must have.
+        tensors (dict[str, tuple[Tensor | None, tuple[int]]]): For each name the tensor, if any, and its shape.
+        written (bool): Whether they are written to, so that a copy in another layout would not do. Defaults to False.
+
+    Raises:
+        ValueError: Naming the tensor and what is wrong with it.
+    """
+    for name, (tensor, wanted) in tensors.items():
+        if tensor is None:
+            continue
+        if tensor.shape != wanted:
+            raise ValueError(f'{what}: {name} has the shape {tuple(tensor.shape)}, not {wanted}')
+        if (tensor.dtype, tensor.device) != (like.dtype, like.device):
+            raise ValueError(f'{what}: {name} is {tensor.dtype} on {tensor.device}, the weights are {like.dtype} on '
+                             f'{like.device}')
+        if written and as_pixels(tensor)[0] is not tensor:
+            raise ValueError(f'{what}: {name} has the strides {tensor.stride()}; it must be in channels_last, or a '
+                             'slice of the channels of such a tensor')
 
 
 def output_sides(x: Tensor, *geometry: int) -> tuple[int, int]:

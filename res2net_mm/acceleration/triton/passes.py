@@ -10,7 +10,7 @@ Convolutions with groups, those of images, and layers of other kinds are run by 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Sequence, Tuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -27,6 +27,7 @@ from ..graph import (
     whole,
 )
 from .kernel import KernelConv, empty_output, fits_kernel, square_geometry
+from .pooling import KernelPool, fits_pooling
 
 if TYPE_CHECKING:
     from typing import TypeGuard  # from Python 3.10 on
@@ -49,7 +50,7 @@ def use_kernels(module: fx.GraphModule, images: Tensor) -> None:
         note_shapes(module, images)
     fuse_input_additions(module)
     join_in_place(module)
-    replace_convolutions(module)
+    replace_layers(module)
     module.recompile()
 
 
@@ -72,6 +73,13 @@ def is_split(node: Any) -> TypeGuard[fx.Node]:
     return (isinstance(node, fx.Node) and node.op == 'call_method' and node.target == 'split'
             and node.kwargs == dict(dim=1) and isinstance(node.args[1], int)
             and all(user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users))
+
+
+def start_of_part(part: fx.Node) -> int:
+    """The first channel of a part of a split."""
+    split, number = part.args
+    size = split.args[1]
+    return number % -(-feature_shape(split.args[0])[1] // size) * size  # a negative number counts from the end
 
 
 def align_channels(module: fx.GraphModule) -> None:
@@ -163,9 +171,11 @@ def fuse_input_additions(module: fx.GraphModule) -> None:
 
 
 def join_in_place(module: fx.GraphModule) -> None:
-    """Replace cat(conv(a), b) by a tensor into which the convolution writes, and b is copied.
+    """Replace cat(conv(a), b) by a tensor into which convolutions and poolings write.
 
-    Then a part and the whole are the same memory, so that no layer of the graph may write into a tensor.
+    A convolution whose output is split, and of which one part is concatenated as it is, as a block's last split is,
+    writes that part twice. What else is concatenated is copied. Then a part and the whole are the same memory, so that
+    no layer of the graph may write into a tensor.
     """
     graph = module.graph
     if any(may_change_tensors(node, module) for node in graph.nodes):
@@ -173,25 +183,47 @@ def join_in_place(module: fx.GraphModule) -> None:
     order = {node: i for i, node in enumerate(graph.nodes)}
     for node in filter(is_concatenation, list(graph.nodes)):
         parts = node.args[0]
-        written = {part for part in parts if fits_kernel(called_module(part, module)) and 'out' not in part.kwargs}
-        if not written:
+        convs = [part for part in parts if writes_anywhere(part, fits_kernel, module)]
+        if not convs:
             continue
-        first = min(written, key=order.__getitem__)
+        sources = filter(None, (split_convolution(part, module) for part in parts))
+        first = min([*convs, *sources], key=order.__getitem__)
         with graph.inserting_before(first):
             conv = called_module(first, module)
-            assert fits_kernel(conv)  # as of all in ``written``
+            assert fits_kernel(conv)
             whole = graph.call_function(empty_output, (first.args[0], feature_shape(node)[1], *square_geometry(conv)))
-        start = 0
-        for part in parts:
-            stop = start + feature_shape(part)[1]
-            if part in written:
-                with graph.inserting_before(part):
-                    part.kwargs = dict(part.kwargs, out=graph.call_function(slice_channels, (whole, start, stop)))
-                written.remove(part)
-            start = stop
+        missing, start = [], 0
+        for i, part in enumerate(parts):
+            source = split_convolution(part, module)
+            writer = source or part
+            with graph.inserting_before(writer):
+                place = graph.call_function(slice_channels, (whole, start, start + feature_shape(part)[1]))
+            if source:
+                source.kwargs = dict(source.kwargs, copy=place, copy_start=start_of_part(part))
+            elif writes_anywhere(part, fits_kernel, module) or (
+                    writes_anywhere(part, fits_pooling, module) and order[part] > order[first]):
+                part.kwargs = dict(part.kwargs, out=place)
+            else:
+                graph.erase_node(place)
+                missing.append(i)
+            start += feature_shape(part)[1]
         with graph.inserting_before(node):
-            node.replace_all_uses_with(graph.call_function(copy_missing, (whole, parts)))
+            node.replace_all_uses_with(graph.call_function(copy_missing, (whole, parts, missing)))
         graph.erase_node(node)
+
+
+def writes_anywhere(node: fx.Node, fits: Callable[[nn.Module | None], bool], module: fx.GraphModule) -> bool:
+    """Whether a node is a layer that fits a kernel, and may still be told where to write."""
+    return fits(called_module(node, module)) and 'out' not in node.kwargs
+
+
+def split_convolution(part: fx.Node, module: fx.GraphModule) -> fx.Node | None:
+    """The convolution of whose split output a node is one part, if it does not write a part twice already."""
+    split = part.args[0] if part.target is operator.getitem else None
+    if not is_split(split):
+        return None
+    conv = split.args[0]
+    return conv if fits_kernel(called_module(conv, module)) and 'copy' not in conv.kwargs else None
 
 
 @whole
@@ -201,20 +233,21 @@ def slice_channels(x: Tensor, start: int, stop: int) -> Tensor:
 
 
 @whole
-def copy_missing(whole: Tensor, parts: Sequence[Tensor]) -> Tensor:
-    """Copy into a tensor, channel after channel, those parts that are not there yet."""
+def copy_missing(whole: Tensor, parts: Sequence[Tensor], missing: Sequence[int]) -> Tensor:
+    """Copy into a tensor those parts of its channels, by number, that nobody has written there."""
     start = 0
-    for part in parts:
-        place = whole[:, start:start + part.shape[1]]
-        if part.data_ptr() != place.data_ptr():
-            place.copy_(part)
+    for i, part in enumerate(parts):
+        if i in missing:
+            whole[:, start:start + part.shape[1]].copy_(part)
         start += part.shape[1]
     return whole
 
 
-def replace_convolutions(module: fx.GraphModule) -> None:
-    """Make convolutions that fit calls of the kernel."""
+def replace_layers(module: fx.GraphModule) -> None:
+    """Make convolutions and poolings that fit calls of the kernels."""
     for node in module.graph.nodes:
-        conv = called_module(node, module)
-        if fits_kernel(conv):
-            module.add_submodule(node.target, KernelConv(conv))
+        layer = called_module(node, module)
+        if fits_kernel(layer):
+            module.add_submodule(node.target, KernelConv(layer))
+        elif fits_pooling(layer):
+            module.add_submodule(node.target, KernelPool(layer))
