@@ -79,7 +79,7 @@ def test_one_row_is_all_that_a_variant_needs(tmp_path, monkeypatch):
     assert model.variant == 'Res2Net-26 8w3s'
     assert count(resolve('res2net26_8w3s').config, 64)[0] == sum(p.numel() for p in model.parameters()) + 2049 * 1000
     assert contenders.our_classifier('Res2Net-tiny').backbone.variant == 'Res2Net-26 8w3s'
-    assert recover_backbone(model.state_dict()).name == 'res2net26_8w3s'
+    assert recover_backbone(model.state_dict()).name() == 'res2net26_8w3s'
     state = Res2Net(arch='Res2Net-tiny').state_dict()
     torch.save(state, tmp_path / 'tiny.pth')
     assert pretrained.read_weights('res2net_mm://Res2Net-tiny').keys() == state.keys()

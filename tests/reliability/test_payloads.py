@@ -77,6 +77,12 @@ def write_plain(path, canary):
     path.write_bytes(pickle.dumps({'state_dict': {}, 'x': Made(os.mkdir, str(canary))}, 2))
 
 
+def write_paddle(path, canary):
+    """Beside arrays, as Paddle stores them."""
+    arrays = {key: value.numpy() for key, value in Res2Net(**SMALL).state_dict().items()}
+    path.write_bytes(pickle.dumps({**arrays, 'x': Made(os.mkdir, str(canary))}, 4))
+
+
 def write_tar(path, canary):
     parts = dict(storages=(0, []), tensors=(0, ), pickle=({'state_dict': {}, 'x': Made(os.mkdir, str(canary))}, ))
     with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
@@ -142,6 +148,7 @@ KINDS = {  # name: how it is written, and what runs it
     'pickle': (write_pickle, unpickle),
     'legacy': (write_legacy, unpickle),
     'plain': (write_plain, lambda path: pickle.loads(path.read_bytes())),
+    'paddle': (write_paddle, lambda path: pickle.loads(path.read_bytes())),
     'tar': (write_tar, unpickle),
     'hub': (write_hub, unpickle),
     'array': (write_array, unpickle),
