@@ -53,8 +53,9 @@ class Preprocessing:
     """How the images were prepared that a model was tested with.
 
     Args:
-        input_size (int): Side of the crop in pixels. Defaults to 224.
-        resize (int): Length of the shorter side before the crop. Defaults to 256.
+        input_size (int): Side of the crop in pixels; for a whole model, the longest side allowed, and nothing is
+            cropped. Defaults to 224.
+        resize (int): Length of the shorter side (before the crop). Defaults to 256.
         interpolation (str): Of the resizing. Defaults to 'bilinear'.
         channels (str): Their order. Defaults to 'RGB'.
         mean (tuple[float]): Subtracted from values of 0 to 255. Defaults to ImageNet's.
@@ -83,6 +84,9 @@ class Weights:
         preprocessing (Preprocessing): How images were prepared. Defaults to ImageNet's usual.
         config (str): For a whole model, the config of this project that builds it. Defaults to '', a classifier.
         note (str): A remark for docs/weights.md. Defaults to ''.
+        aliases (tuple[str]): Further names, unless they differ from ``name`` by case, hyphens and underscores alone.
+            Defaults to ().
+        page (str): Where people fetch the weights by hand, if no host gives ``files`` to a program. Defaults to ''.
     """
 
     name: str
@@ -94,6 +98,8 @@ class Weights:
     preprocessing: Preprocessing = Preprocessing()
     config: str = ''
     note: str = ''
+    aliases: tuple[str, ...] = ()
+    page: str = ''
 
 
 def hashed_file(url: str, size: int | None = None) -> WeightFile:
