@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..checkpoints.convert import count_parts
 from ..checkpoints.files import read_checkpoint
-from ..checkpoints.layouts import count_splits, is_block, is_conv, recognise, rename
+from ..checkpoints.layouts import PADDLE, adopt, count_splits, is_block, is_conv
 from ..checkpoints.loading import find_prefix, unwrap
+from ..checkpoints.paddle_layout import FUNCTION
 from ..models.backbones.res2net import Res2Net
-from ..models.names import RES2NET_ARGUMENTS, find_name
+from ..models.names import RES2NET_ARGUMENTS, find_name, resolve
 
 RES2NET, DLA, BL_RES2NET, CIFAR = (
     f'res2net_mm.{name}' for name in ('Res2Net', 'DLA', 'BLRes2Net', 'CifarRes2NeXt'))
@@ -71,16 +72,15 @@ class RecoveredBackbone:
     type: str
     arguments: dict[str, Any]
 
-    @property
-    def name(self) -> str | None:
-        """The name of the architecture; None if it has none."""
+    def name(self, stage_pool: str | None = None) -> str | None:
+        """The name of an architecture of these shapes, of this ``stage_pool`` if there is one; None if it has none."""
         arguments = dict(self.arguments)
         if self.type == RES2NET:
             if any(arguments.pop(key) != value for key, value in COMMON.items()):
                 return None
         elif self.type != DLA or 'in_channels' in arguments:  # not all arguments of the others are recovered
             return None
-        return find_name(self.type, arguments)
+        return find_name(self.type, dict(arguments, stage_pool=stage_pool)) or find_name(self.type, arguments)
 
 
 def inspect_checkpoint(path: str | Path) -> CheckpointReport:
@@ -100,15 +100,14 @@ def inspect_checkpoint(path: str | Path) -> CheckpointReport:
     prefix = find_prefix(state)
     stored = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
     others = [key for key in state if not key.startswith(prefix)]
-    layout, renames = recognise(stored)
+    layout, own = adopt(stored)
     lines = dict(
         file=f'{path}, {Path(path).expanduser().stat().st_size / 1e6:.1f} MB, {len(state)} weights',
         wrapper=(wrapper or 'none') + _beside_the_weights(checkpoint),
         prefix=f"'{prefix}'" + (f'; beside it: {count_parts(others)}' if others else ''))
-    if not any(map(is_block, stored)):
+    if not any(map(is_block, own)):
         return CheckpointReport(
             **lines, layout=f'no Res2Net or ResNet; it begins with {", ".join(list(state)[:3])}')
-    own = rename(stored, renames)
     backbone = recover_backbone(own)
     classifier = any(key.startswith('fc.') for key in own) or any(key.startswith('head.fc.') for key in others)
     pool, why = recommend_stage_pool(layout, backbone, classifier, bool(others), _stored_config(checkpoint))
@@ -118,7 +117,7 @@ def inspect_checkpoint(path: str | Path) -> CheckpointReport:
         **lines,
         layout=layout,
         architecture=', '.join([backbone.type, *(f'{name}={value}' for name, value in backbone.arguments.items())]),
-        preset=backbone.name or 'none; the arguments above say it all',
+        preset=backbone.name(pool) or 'none; the arguments above say it all',
         stage_pool=f"'{pool}': {why}" if pool else why,
         config=backbone_config(backbone, pool, path),
         caveats=caveats)
@@ -196,8 +195,9 @@ def recommend_stage_pool(layout: str, backbone: RecoveredBackbone, classifier: b
     if backbone.type != RES2NET:
         return None, 'not an argument of this trunk: it pools where the published code does'
     if re.search(r"type='res2net_mm\.Res2Net'", config):
-        value = 'strided' if re.search(r"stage_pool='strided'", config) else 'always'
-        return value, 'the config that is stored with the weights says so'
+        return _configured_stage_pool(config), 'the config that is stored with the weights says so'
+    if layout == PADDLE:
+        return FUNCTION, 'the names are those of PaddleClas, whose code computes this'
     if classifier:
         return 'always', 'an ImageNet classifier, and all of them were trained with the pooling'
     if not layout.startswith('mmdet'):
@@ -214,6 +214,16 @@ def recommend_stage_pool(layout: str, backbone: RecoveredBackbone, classifier: b
                       "mmdet trained, it is 'strided'; the keys cannot tell")
 
 
+def _configured_stage_pool(config: str) -> str:
+    given, arch = (re.search(rf"{name}='([^']*)'", config) for name in ('stage_pool', 'arch'))
+    if given:
+        return given[1]
+    try:
+        return str(resolve(arch[1] if arch else 'res2net50_26w4s').arguments['stage_pool'])
+    except (KeyError, ValueError):  # a name of somebody else's
+        return str(RES2NET_ARGUMENTS['stage_pool'])
+
+
 def backbone_config(backbone: RecoveredBackbone, stage_pool: str | None, path: str | Path) -> str:
     """Write the line of a config that builds the backbone and loads the file.
 
@@ -226,12 +236,14 @@ def backbone_config(backbone: RecoveredBackbone, stage_pool: str | None, path: s
     if isinstance(arguments.get('depth'), str) or arguments['base_width'] is None:
         return 'none: no depth or no base_width of ours gives these shapes'
     usual = {**COMMON, **RES2NET_ARGUMENTS} if backbone.type == RES2NET else {}
-    shown: dict[str, Any] = dict(arch=backbone.name) if backbone.name else {
+    arch = backbone.name(stage_pool)
+    shown: dict[str, Any] = dict(arch=arch) if arch else {
         name: value for name, value in arguments.items() if usual.get(name) != value}
     if arguments.get('num_stages', 4) < 4:
         n = arguments['num_stages']
         shown.update(strides=(1, 2, 2, 2)[:n], dilations=(1, ) * n, out_indices=tuple(range(n)))
-    if stage_pool == 'strided':
+    default = (resolve(arch).arguments if arch else RES2NET_ARGUMENTS).get('stage_pool')
+    if stage_pool not in (None, default):
         shown['stage_pool'] = stage_pool
     text = ''.join(f'{name}={value!r}, ' for name, value in shown.items())
     return (f"backbone=dict(type='{backbone.type}', {text}"

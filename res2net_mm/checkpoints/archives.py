@@ -124,7 +124,7 @@ def read_pickles(path: Path, map_location: MapLocation) -> Any:
             return Numbers(dtype, placed[key].nbytes() // _width(dtype), placed[key])
 
         if Unpickler(pickles, announce).load() != MAGIC:
-            raise ForeignError("a pickle, but not one of PyTorch's; nothing of it was run")
+            raise ForeignError("a pickle, but neither one of PyTorch's nor of Paddle's; nothing of it was run")
         if Unpickler(pickles, announce).load() != PROTOCOL:
             raise ForeignError("a pickle of an unknown version of PyTorch's older format")
         system = Unpickler(pickles, announce).load()

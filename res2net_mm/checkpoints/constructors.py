@@ -178,6 +178,8 @@ def _array(kind: Any, *_: Any) -> np.ndarray:
 def set_array(array: np.ndarray, state: Any) -> None:
     """Give a new NumPy array its shape, type and values."""
     version, shape, dtype, fortran, content = require(state, tuple)
+    if isinstance(content, str):  # pickled by Python 2
+        content = content.encode('latin1')
     if array.shape != (0, ) or not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
         raise UnfitError('has a NumPy array of something else than numbers and texts')
     if len(shape) > MOST_DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
@@ -245,3 +247,6 @@ CONSTRUCTORS = {
     'numpy.core.multiarray.scalar': Constructor(_scalar),
     HISTORY: Constructor(_history),
 }
+# Those that make NumPy arrays, and what they take.
+ARRAYS = tuple(CONSTRUCTORS[name] for name in ('numpy.ndarray', 'numpy.dtype', 'numpy.core.multiarray._reconstruct',
+                                               '_codecs.encode', 'collections.OrderedDict'))

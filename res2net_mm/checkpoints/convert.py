@@ -8,7 +8,7 @@ from typing import Any, Iterable
 import torch
 from torch import Tensor
 
-from .files import read_checkpoint, write_checkpoint
+from .files import WEIGHTS_ONLY, read_checkpoint, write_checkpoint
 from .input_channels import adapt_weight, find_first_convolution
 from .layouts import (
     DEAD_PROJECTION,
@@ -16,16 +16,18 @@ from .layouts import (
     MMPRETRAIN_STEM,
     OFFICIAL_STEM,
     RESNET_BLOCK,
+    adopt,
     count_splits,
     is_block,
     is_conv,
-    recognise,
     rename,
     unpooled_shortcut,
 )
 from .loading import find_prefix, unwrap
+from .paddle_layout import FUNCTION, names_for, paddle_classifier
 
-LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official')
+LAYOUTS = ('res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official', 'paddle')
+CLASSIFIERS_ALONE = ('timm', 'official', 'paddle')  # they have no larger models, and nothing around the weights
 
 
 def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False, in_channels: int | None = None) -> str:
@@ -50,9 +52,10 @@ def convert_file(src: str | Path, dst: str | Path, to: str, force: bool = False,
     state, _ = unwrap(checkpoint)
     converted, notes = convert(state, to, in_channels)
     content = converted
-    if 'meta' in checkpoint and to not in ('timm', 'official'):
-        if Path(dst).suffix == '.safetensors':
-            notes.append("'meta' (such as the names of the classes) is left out: safetensors holds weights only")
+    if 'meta' in checkpoint and to not in CLASSIFIERS_ALONE:
+        if Path(dst).suffix in WEIGHTS_ONLY:
+            notes.append("'meta' (such as the names of the classes) is left out: a "
+                         f'{Path(dst).suffix} file holds weights only')
         else:
             content = dict(meta=_without_code(checkpoint['meta']), state_dict=converted)
     write_checkpoint(content, dst, force)
@@ -70,8 +73,8 @@ def convert(state: dict[str, Tensor], to: str, in_channels: int | None = None) -
     Args:
         state (dict[str, Tensor]): Weights of a backbone, of a classifier or of a whole model, in any known layout.
         to (str): One of ``LAYOUTS``. A classifier keeps its last layer under that library's name, mmdet's has none. A
-            whole detector, segmentor or pose model keeps its other parts, except that timm and the official code have
-            none: for them only the backbone is left.
+            whole detector, segmentor or pose model keeps its other parts, except that timm, the official code and
+            PaddleClas have none: for them only the backbone is left.
         in_channels (int | None): Channels of the images that the weights shall be for, see ``adapt_weight``. Defaults
             to None, as they are.
 
@@ -85,9 +88,9 @@ def convert(state: dict[str, Tensor], to: str, in_channels: int | None = None) -
     prefix = find_prefix(state)
     backbone = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
     others = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    backbone = adopt(backbone)[1]
     if not any(map(is_block, backbone)):
         raise ValueError(f'no Res2Net or ResNet among its {len(state)} weights: {", ".join(list(state)[:5])}, ...')
-    backbone = rename(backbone, recognise(backbone)[1])
     notes: list[str] = []
     if in_channels is not None:
         _adapt_in_channels(backbone, in_channels, notes)
@@ -99,12 +102,17 @@ def convert(state: dict[str, Tensor], to: str, in_channels: int | None = None) -
     backbone = rename(backbone, target_names(to, backbone))
     if 'base_layer.0.weight' in backbone:
         _mend_dead_projections(backbone, to, notes)
-    if others and to in ('timm', 'official'):
+    if others and to in CLASSIFIERS_ALONE:
         notes.append(f'left out: {count_parts(others)}, which {to} has no place for')
         others = {}
     if classifier and to == 'mmdet':
         notes.append(f'left out: {", ".join(classifier)}; a backbone of mmdet has no classifier')
         classifier = {}
+    if to == 'paddle':
+        backbone = {key: value for key, value in backbone.items() if not key.endswith('num_batches_tracked')}
+        classifier = paddle_classifier(classifier)
+        notes.append(f"PaddleClas computes stage_pool='{FUNCTION}'; weights that were trained as another function give "
+                     'other features there')
     if others or (classifier and to == 'mmpretrain'):
         backbone = {(prefix or 'backbone.') + key: value for key, value in backbone.items()}
         classifier = {f'head.{key}': value for key, value in classifier.items()}
@@ -139,6 +147,10 @@ def target_names(layout: str, state: dict[str, Tensor]) -> dict[str, str]:
     if layout == 'official' and se:
         raise ValueError('the official code has no squeeze-and-excitation')
 
+    if layout == 'paddle':
+        _check_paddle_has(state, scales)
+        return {own_name: name for name, own_name in names_for(state, scales).items()}
+
     renames: dict[str, str] = {}
     if deep_stem and layout in ('timm', 'official', 'mmpretrain'):
         renames.update(MMPRETRAIN_STEM if layout == 'mmpretrain' else OFFICIAL_STEM)
@@ -149,6 +161,20 @@ def target_names(layout: str, state: dict[str, Tensor]) -> dict[str, str]:
     if scales == 1 and layout in ('timm', 'mmdet', 'mmpretrain'):
         renames.update(RESNET_BLOCK)
     return {own_name: name for name, own_name in renames.items()}
+
+
+def _check_paddle_has(state: dict[str, Tensor], scales: int) -> None:
+    first = state.get('layer1.0.convs.0.weight')
+    avg_down = is_conv(state.get('layer2.0.downsample.1.weight'))
+    absent = {
+        'a trunk of another shape': first is None or 'layer4.0.conv3.weight' not in state,
+        'blocks without splits': scales == 1,
+        'groups': first is not None and first.shape[0] != first.shape[1],
+        'squeeze-and-excitation': any('.se.fc1.' in key for key in state),
+        'a deep stem without pooled shortcuts, or these without it': ('stem.0.weight' in state) != avg_down,
+    }
+    if any(absent.values()):
+        raise ValueError('PaddleClas has no Res2Net with ' + ', '.join(name for name, here in absent.items() if here))
 
 
 def _adapt_in_channels(state: dict[str, Tensor], in_channels: int, notes: list[str]) -> None:

@@ -10,12 +10,14 @@ from mmengine.runner import CheckpointLoader
 
 from ..utils.whole_file import whole_file
 from .archives import MapLocation
+from .pdparams import write_pdparams
 from .reading import read_checkpoint, set_trust
 from .sources import LOADERS, read_without_configs
 
-SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
-__all__ = ['SUFFIXES', 'has_training_state', 'install_reader', 'load_checkpoint', 'load_from_local', 'read_checkpoint',
-           'uninstall_reader', 'write_checkpoint']
+SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pdparams')
+WEIGHTS_ONLY = ('.safetensors', '.pdparams')  # nothing can stand around the weights
+__all__ = ['SUFFIXES', 'WEIGHTS_ONLY', 'has_training_state', 'install_reader', 'load_checkpoint', 'load_from_local',
+           'read_checkpoint', 'uninstall_reader', 'write_checkpoint']
 _replaced: dict[str, Callable[..., Any]] = {}  # mmengine's loaders, while ours are in their places
 
 
@@ -53,6 +55,8 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
             # It takes neither views nor weights that share memory.
             weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
             file.write(save(weights, metadata={'format': 'pt'}))
+        elif path.suffix == '.pdparams':
+            write_pdparams(checkpoint, file)
         else:
             torch.save(checkpoint, file)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from .paddle_layout import is_paddle, names_in, own_classifier
+
 if TYPE_CHECKING:
     from typing import TypeGuard  # from Python 3.10 on
 
@@ -29,6 +31,7 @@ STEMS = {
     'official v1b or timm': OFFICIAL_STEM, 'mmpretrain': MMPRETRAIN_STEM, 'maskrcnn-benchmark': MASKRCNN_STEM,
 }
 MMPRETRAIN_SE = {'.se_layer.conv1.conv.': '.se.fc1.', '.se_layer.conv2.conv.': '.se.fc2.'}
+PADDLE = 'PaddleClas'
 RESNET_BLOCK = {'.conv2.': '.convs.0.', '.bn2.': '.bns.0.'}  # scales=1: torchvision, timm, mmdet, mmpretrain
 
 # Layers whose presence tells the layouts apart that need no other names for the stem.
@@ -54,6 +57,8 @@ def recognise(state: dict[str, Tensor]) -> tuple[str, dict[str, str]]:
     Returns:
         tuple[str, dict[str, str]]: The layout in words, and the table that ``rename`` takes to arrive at our names.
     """
+    if is_paddle(state):
+        return PADDLE, names_in(state)
     renames: dict[str, str] = {}
     layout = next((name for key, name in OWN_STEMS.items() if key in state), 'no known backbone')
     for name, stem in STEMS.items():
@@ -70,6 +75,19 @@ def recognise(state: dict[str, Tensor]) -> tuple[str, dict[str, str]]:
                 layout = layout.replace('official, timm, mmpretrain or res2net_mm', 'mmpretrain')
                 renames.update(unpooled_shortcut(i))
     return layout, renames
+
+
+def adopt(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Give the weights of a backbone, and of its classifier, our names.
+
+    Args:
+        state (dict[str, Tensor]): Weights of a backbone in any known layout, without a prefix.
+
+    Returns:
+        tuple[str, dict[str, Tensor]]: The layout in words, and the weights.
+    """
+    layout, renames = recognise(state)
+    return layout, rename(own_classifier(state) if layout == PADDLE else state, renames)
 
 
 def rename(state: dict[str, Tensor], renames: dict[str, str]) -> dict[str, Tensor]:

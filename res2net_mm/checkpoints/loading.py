@@ -1,6 +1,7 @@
 """Loading weights into a backbone: every published layout of keys is recognised, and nothing is loaded by half."""
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 
 from ..utils.errors import CheckpointError
 from .input_channels import adapt_weight
-from .layouts import CLASSIFIER, DEAD_PROJECTION, recognise, rename
+from .layouts import CLASSIFIER, DEAD_PROJECTION, PADDLE, adopt
 from .misfit import check_complete, find_other_channels, variant_name
+from .paddle_layout import FUNCTION, is_paddle, own_classifier
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'ema')
-BACKBONE = re.compile(r'^((?:.*\.)?)(?:layer1\.0|layer1\.big\.0|level2\.tree1)\.conv1\.weight$')
+BACKBONE = re.compile(
+    r'^((?:.*\.)?)(?:(?:layer1\.0|layer1\.big\.0|level2\.tree1)\.conv1|bb_0_0\.conv0\._conv)\.weight$')
 
 
 def adapt_state_dict(backbone: nn.Module,
@@ -48,8 +51,7 @@ def adapt_state_dict(backbone: nn.Module,
     inner = find_prefix(stored)
     others = {key: value for key, value in stored.items() if not key.startswith(inner)}
     stored = {key[len(inner):]: value for key, value in stored.items() if key.startswith(inner)}
-    layout, renames = recognise(stored)
-    stored = rename(stored, renames)
+    layout, stored = adopt(stored)
 
     expected = backbone.state_dict()
     adapted = _adapt_first_convolution(backbone, expected, stored) if adapt_in_channels else ''
@@ -72,6 +74,7 @@ def adapt_state_dict(backbone: nn.Module,
     parts = [f'{name} ({count})' for name, count in unused.items()]
     print_log(f'{variant_name(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
               + (f'; not needed: {", ".join(parts)}' if parts else '') + adapted + _caveat(layout), logger='current')
+    _warn_of_another_function(backbone, layout)
 
 
 def adapt_classifier(state_dict: dict[str, Tensor]) -> None:
@@ -86,6 +89,7 @@ def adapt_classifier(state_dict: dict[str, Tensor]) -> None:
     if any(key.startswith('backbone.') for key in state_dict):
         return
     weights, _ = unwrap(state_dict)
+    weights = own_classifier(weights) if is_paddle(weights) else weights
     state_dict.clear()
     for key, value in weights.items():
         if key.startswith('fc.'):
@@ -154,3 +158,13 @@ def _caveat(layout: str) -> str:
         return ''
     return ('. Its FrozenBatchNorm adds no eps to the variance, ours does: outputs differ slightly. By default it has '
             "the stride on the 1x1 convolutions: then this backbone needs style='caffe'")
+
+
+def _warn_of_another_function(backbone: nn.Module, layout: str) -> None:
+    """Warn if a backbone computes another function than the weights were trained as, where their names tell."""
+    function = getattr(backbone, 'stage_pool', FUNCTION)
+    if layout == PADDLE and function != FUNCTION:
+        print_log(
+            f"{variant_name(backbone)}: PaddleClas's weights were trained as stage_pool='{FUNCTION}', and this "
+            f"backbone computes stage_pool='{function}': its features are not those that they were trained for",
+            logger='current', level=logging.WARNING)

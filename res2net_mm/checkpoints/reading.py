@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import CheckpointError, MissingCheckpointError
-from .archives import DamagedError, MapLocation, read_archive, read_pickles
+from .archives import MAGIC, DamagedError, MapLocation, read_archive, read_pickles
 from .constructors import ForeignError, UnfitError
 from .contents import check_contents, list_tensors
+from .pdparams import read_pdparams
 from .safetensors_header import check_header, is_safetensors
 
 # The first bytes of files that are often taken for a checkpoint by mistake.
@@ -23,6 +24,7 @@ BEGINNINGS = {
     b'\x89HDF': 'an HDF5 file, as Keras writes them',
     b'\x93NUMPY': 'a NumPy array',
 }
+MAGIC_ENDS = 64  # bytes of a pickle, among which the first of PyTorch's older format has its number
 _trust = False
 
 
@@ -33,7 +35,7 @@ def set_trust(trust: bool) -> None:
 
 
 def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
-    """Read a file of PyTorch (.pth, .pt, .bin, in its new and its old format) or safetensors.
+    """Read a file of PyTorch (.pth, .pt, .bin, in its new and its old format), of safetensors or of Paddle (.pdparams).
 
     The format is recognised by the file's content, whatever its name. Of a pickle nothing is run (unless ``set_trust``
     says so); what mmengine's training checkpoints hold beside tensors is allowed. ``meta['config']``, a text that
@@ -41,7 +43,7 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
 
     Args:
         path (str | Path): The file.
-        map_location (MapLocation): As for ``torch.load``; safetensors stay on the CPU. Defaults to 'cpu'.
+        map_location (MapLocation): As for ``torch.load``; safetensors and Paddle's stay on the CPU. Defaults to 'cpu'.
 
     Returns:
         dict: What the file holds: weights by name, or a training checkpoint around them
@@ -112,6 +114,8 @@ def _read(path: Path, start: bytes, map_location: MapLocation) -> Any:
     _check_format(path, start)
     if is_safetensors(start, path.suffix):
         return _read_safetensors(path)
+    if not start.startswith(b'PK') and MAGIC.to_bytes(10, 'little') not in start[:MAGIC_ENDS]:
+        return read_pdparams(path)
     if _trust:
         with open(path, 'rb') as file:  # a path that ends with .safetensors would send torch.load to that format
             return torch.load(file, map_location=map_location, weights_only=False)

@@ -86,10 +86,12 @@ class PickleFile:
         return line
 
 
-class _Opcodes(dict):
+class Opcodes(dict):
+    """What to do at each opcode that is allowed; any other is an error."""
 
     def __missing__(self, code: int) -> None:
-        raise ForeignError(f"a pickle, but not one of PyTorch's (opcode {code}); nothing of it was run")
+        raise ForeignError(f"a pickle, but neither one of PyTorch's nor of Paddle's (opcode {code}); nothing of it was "
+                           'run')
 
 
 class Unpickler(pickle._Unpickler):
@@ -97,7 +99,9 @@ class Unpickler(pickle._Unpickler):
 
     Args:
         file (PickleFile): The pickle.
-        storage (Callable): Finds the numbers of a storage by type, key, device and count.
+        storage (Callable | None): Finds the numbers of a storage by type, key, device and count. Defaults to None, for
+            pickles that refer to none.
+        encoding (str): Of texts of Python 2. Defaults to 'utf-8'.
 
     ``load`` raises UnfitError or ForeignError for what is not a checkpoint's, other exceptions for a damaged pickle.
     """
@@ -105,10 +109,13 @@ class Unpickler(pickle._Unpickler):
     stack: list[Any]
     metastack: list[list[Any]]
 
-    def __init__(self, file: PickleFile, storage: Callable[[torch.dtype, str, str, int], Numbers]) -> None:
-        super().__init__(file, encoding='utf-8')
+    def __init__(self, file: PickleFile, storage: Callable[[torch.dtype, str, str, int], Numbers] | None = None,
+                 encoding: str = 'utf-8') -> None:
+        super().__init__(file, encoding=encoding)
         self.storage = storage
-        self.budget = file.size  # what functions are given must be in the file, too: no text is encoded 1000 times
+        # What functions are given must be in the file, too: no text is encoded 1000 times. An array's content is given
+        # twice, to be encoded and to be taken.
+        self.budget = 2 * file.size
 
     def find_class(self, module: str, name: str) -> Any:
         """The function of ours, or the type of numbers, that a name stands for."""
@@ -136,7 +143,7 @@ class Unpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Numbers:
         """A storage; its numbers lie elsewhere in the file."""
-        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != 'storage':
+        if self.storage is None or not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != 'storage':
             raise UnfitError('refers to something outside the pickle that is no storage')
         _, dtype, key, device, count, *view = pid
         if view not in ([], [None]):
@@ -199,7 +206,7 @@ class Unpickler(pickle._Unpickler):
         if self.budget < 0:
             raise UnfitError('repeats its contents until they are many times as large as the file')
 
-    dispatch = _Opcodes({getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]
+    dispatch = Opcodes({getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]
                          for name in OPCODES})
     for _code, _load in ((pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj), (pickle.BUILD, load_build),
                          (pickle.APPEND, load_append), (pickle.APPENDS, load_appends),

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Convert or inspect a checkpoint: the command ``tools/model_converters/convert_checkpoint.py``."""
     parser = argparse.ArgumentParser(
         description='Convert a checkpoint to the names of another library, or say what a checkpoint is.')
-    parser.add_argument('src', metavar='SRC', help='checkpoint of any known layout; PyTorch or safetensors')
+    parser.add_argument('src', metavar='SRC', help='checkpoint of any known layout; PyTorch, safetensors or Paddle')
     parser.add_argument('dst', metavar='DST', nargs='?', help=f'the file to write, {", ".join(SUFFIXES)}')
     parser.add_argument('--to', choices=LAYOUTS, help='the library whose names DST gets')
     parser.add_argument('--in-channels', type=int, metavar='N',

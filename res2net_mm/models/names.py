@@ -71,9 +71,13 @@ class Architecture:
 
 
 # Every Res2Net, unless its row says otherwise: the paper's Res2Net-50, 26w×4s (section 4, tables 1-3).
-RES2NET_ARGUMENTS = dict(depth=50, base_width=26, scales=4, groups=1, deep_stem=False, avg_down=False, se_reduction=0)
+RES2NET_ARGUMENTS = dict(depth=50, base_width=26, scales=4, groups=1, deep_stem=False, avg_down=False, se_reduction=0,
+                         stage_pool='always')
 V1B = dict(deep_stem=True, avg_down=True)  # the authors' second version
+VD = dict(stage_pool='strided_hierarchical', **V1B)  # PaddleClas's: the shapes of the second version, another function
 README, BIG_LITTLE, TABLE3 = 'official README', 'Big-Little README', 'paper, Table 3'
+PADDLE = 'PaddleClas, SEResNext_and_Res2Net_en.md'
+PADDLE_50 = 'PaddleClas prints 25.06 M, and 25.72 M for Res2Net-50 14w×8s: exchanged'
 NOT_25M = 'the paper says that all models of Table 1 have about 25 M and 4.2 G, which does not hold for this one'
 # DLA's projections of level3, level4 and level4.tree1: 1×1 to 256, 512 and 512 channels, and their norms.
 UNUSED = (128 * 256 + 2 * 256 + 2 * (256 * 512 + 2 * 512), 128 * 256 * 28**2 + 2 * 256 * 512 * 14**2)
@@ -123,6 +127,14 @@ ARCHITECTURES = (
         'res2net101_v1b_26w4s', 'Res2Net-v1b-101', dict(depth=101, **V1B),
         aliases=('Res2Net-v1b-101', 'res2net101_v1b', 'res2net101d'),
         published=PublishedCost('45.23', '8.3', README)),
+    _res2net(
+        'res2net50_vd_26w4s', 'Res2Net-vd-50', VD, published=PublishedCost(note=PADDLE_50)),
+    _res2net(
+        'res2net101_vd_26w4s', 'Res2Net-vd-101', dict(depth=101, **VD),
+        published=PublishedCost('45.22', source=PADDLE, note='45.226 M is printed as 45.22')),
+    _res2net(
+        'res2net200_vd_26w4s', 'Res2Net-vd-200', dict(depth=200, **VD),
+        published=PublishedCost('76.21', source=PADDLE, note='76.216 M is printed as 76.21')),
     _res2net('res2net50_18w6s', 'Res2Net-50 18w×6s', dict(base_width=18, scales=6),
              unpublished='Res2Net-50 18w×6s (Tables 7 and 8)'),
     _res2net('res2net50_18w4s', 'Res2Net-50-L 18w×4s', dict(base_width=18), aliases=('Res2Net-50-L', ),
@@ -194,8 +206,9 @@ def normalise_name(name: str) -> str:
 
 
 def find_name(type: str, arguments: dict[str, Any]) -> str | None:
-    """Find the architecture of a backbone with these arguments; None if no row has them."""
-    return next((row.name for row in ARCHITECTURES if (row.type, row.arguments) == (type, arguments)), None)
+    """Find the first architecture of a backbone that has these arguments, all or some; None if there is none."""
+    return next((row.name for row in ARCHITECTURES
+                 if row.type == type and arguments.items() <= row.arguments.items()), None)
 
 
 def build_backbone(name: str) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..layers.argument_names import REPLACED_OF_RES2NET
 from ..layers.arguments import Arguments, Flag, Flags, Integer, Integers, OneOf, OrNone, OrSameAs, checked
-from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, Bottle2neck, make_shortcut
+from ..layers.bottle2neck import BN, PLUGIN_POSITIONS, STAGE_POOLS, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
 from ..layers.config_rules import ArchitectureName, DeformableConfig, LayerConfig, OrAsArch, Plugins
 from .base import COMMON_RULES, MOST_SCALES, Backbone
@@ -20,7 +20,7 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
-    200: (3, 24, 36, 3),
+    200: (3, 12, 48, 3),
 }
 
 
@@ -53,7 +53,7 @@ RULES = dict(
     style=OneOf('pytorch', 'caffe'),
     avg_down=OrAsArch(Flag()),
     se_reduction=OrAsArch(Integer(0, lambda arguments: 4 * arguments['base_channels'])),
-    stage_pool=OneOf('always', 'strided'),
+    stage_pool=OrAsArch(OneOf(*STAGE_POOLS)),
     contract_dilation=Flag(),
     multi_grid=OrNone(Integers(
         Integer(1), length=lambda arguments: STAGE_BLOCKS[arguments['depth']][arguments['num_stages'] - 1])),
@@ -109,9 +109,12 @@ class Res2Net(Backbone):
         plugins (Sequence[dict]): Layers to insert into blocks: ``cfg``, their mmcv config; ``position``, one of
             'after_conv1', 'after_conv2' and 'after_conv3'; ``stages``, a bool for each, by default all; ``postfix``, to
             tell several of a kind apart. Defaults to ().
-        stage_pool (str): When the first block of a stage pools its last split. 'always' is the function that all
-            ImageNet weights were trained as; 'strided', only at stride 2, is what mmdet's ``Res2Net`` computes, and
-            what detectors trained there need. Defaults to 'always'.
+        stage_pool (str | None): The function of the first block of a stage, which the weights were trained as.
+            'always': it adds nothing between its splits and pools the last one, in the official ImageNet weights.
+            'strided': it pools only if it has a stride, in mmdet's ``Res2Net`` and the detectors trained there.
+            'strided_hierarchical': without a stride it is an ordinary block; with one it adds nothing and pools, and
+            the average does not count the padding, in the weights of PaddleClas. Defaults to None, as ``arch``:
+            'always', except for the ``_vd_`` variants, which are PaddleClas's.
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.
         conv_cfg (dict | None): mmcv config of the convolutions. Defaults to None, Conv2d.
@@ -157,7 +160,7 @@ class Res2Net(Backbone):
                  deep_stem: bool | None = None,
                  avg_down: bool | None = None,
                  se_reduction: int | None = None,
-                 stage_pool: str = 'always',
+                 stage_pool: str | None = None,
                  contract_dilation: bool = False,
                  multi_grid: Sequence[int] | None = None,
                  dcn: dict | None = None,
@@ -173,9 +176,11 @@ class Res2Net(Backbone):
         # ``checked`` has put what stands for them in the place of these arguments' None.
         assert depth is not None and scales is not None and base_width is not None and groups is not None
         assert stem_channels is not None and deep_stem is not None and avg_down is not None and se_reduction is not None
+        assert stage_pool is not None
         super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'Res2Net-{depth} {base_width}w{scales}s'
         self.deep_stem = deep_stem
+        self.stage_pool = stage_pool
         self.stem_channels = stem_channels
         self.stage_channels = [base_channels * 2**i * self.expansion for i in range(num_stages)]
         self.stage_strides = [4 * math.prod(strides[:i + 1]) for i in range(num_stages)]

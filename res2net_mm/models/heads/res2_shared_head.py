@@ -7,8 +7,8 @@ from ...registry import MODELS
 from ..backbones.base import DEFAULT_INIT, batch_norms_to_eval
 from ..backbones.res2net import Res2Net
 from ..layers.arguments import Flag, Integer, OneOf, checked
-from ..layers.bottle2neck import BN
-from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig
+from ..layers.bottle2neck import BN, STAGE_POOLS
+from ..layers.config_rules import ArchitectureName, InitConfig, LayerConfig, OrAsArch
 from ..pretrained import PretrainedModule
 from ..tracing import Scriptable
 
@@ -17,7 +17,7 @@ RULES = dict(
     stride=Integer(1),
     dilation=Integer(1),
     style=OneOf('pytorch', 'caffe'),
-    stage_pool=OneOf('always', 'strided'),
+    stage_pool=OrAsArch(OneOf(*STAGE_POOLS)),
     norm_cfg=LayerConfig(),
     norm_eval=Flag(),
     with_cp=Flag(),
@@ -37,7 +37,7 @@ class Res2SharedHead(Scriptable, PretrainedModule):
         stride (int): Stride of the first block. Defaults to 2.
         dilation (int): Dilation of all 3×3 convolutions. Defaults to 1.
         style (str): As in :class:`Res2Net`. Defaults to 'pytorch'.
-        stage_pool (str): As in :class:`Res2Net`. Defaults to 'always'.
+        stage_pool (str | None): As in :class:`Res2Net`. Defaults to None, as ``arch``.
         norm_cfg (dict): mmcv config of the norm layers. Defaults to BN.
         norm_eval (bool): Keep batch norms in eval mode while training. Defaults to True.
         with_cp (bool): Recompute blocks in the backward pass. Defaults to False.
@@ -58,7 +58,7 @@ class Res2SharedHead(Scriptable, PretrainedModule):
                  stride: int = 2,
                  dilation: int = 1,
                  style: str = 'pytorch',
-                 stage_pool: str = 'always',
+                 stage_pool: str | None = None,
                  norm_cfg: dict = BN,
                  norm_eval: bool = True,
                  with_cp: bool = False,
@@ -69,6 +69,7 @@ class Res2SharedHead(Scriptable, PretrainedModule):
         self.variant = f'stage 4 of {trunk.variant}'
         self.out_channels = trunk.stage_channels[-1]
         self.norm_eval = norm_eval
+        self.stage_pool = trunk.stage_pool
         self.layer4 = trunk.layer4
 
     def forward(self, x: Tensor) -> Tensor:

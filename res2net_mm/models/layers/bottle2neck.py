@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from .arguments import OneOf
 from .build import add_plugin, build_conv, build_norm
 
 BN = dict(type='BN', requires_grad=True)
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
+# What the first block of a stage does where the public weights differ: the official ones, mmdet's detectors, Paddle's.
+STAGE_POOLS = ('always', 'strided', 'strided_hierarchical')
 # Takes a block, its input and the shortcut's output, or None, to the block's output.
 BlockExecutor = Callable[['Bottle2neck', Tensor, Optional[Tensor]], Tensor]
 
@@ -32,7 +35,8 @@ class Bottle2neck(nn.Module):
         out = ReLU(SE(BN(conv3([y_1 .. y_s]))) + shortcut(x))
 
     A *stage block*, the first of a stage, changes the resolution, so its splits do not match: there
-    y_i = K_i(u_i), and y_s = AvgPool3×3(u_s). With ``scales=1`` it is the ResNet (ResNeXt) bottleneck.
+    y_i = K_i(u_i), and y_s = AvgPool3×3(u_s), with exceptions by ``stage_pool``. With ``scales=1`` it is the ResNet
+    (ResNeXt) bottleneck.
 
     Args:
         in_channels (int): Channels of the input.
@@ -44,8 +48,9 @@ class Bottle2neck(nn.Module):
         dilation (int): Dilation, and padding, of the 3×3 convolutions. Defaults to 1.
         style (str): 'pytorch' puts the stride on the 3×3 convolutions, 'caffe' on the first 1×1. Defaults to 'pytorch'.
         stage_block (bool): Whether this is the first block of a stage. Defaults to False.
-        stage_pool (str): When a stage block pools its last split: 'always', or 'strided', only if the 3×3 have a
-            stride. Defaults to 'always'.
+        stage_pool (str): When a stage block pools its last split: 'always'; 'strided', only if the 3×3 have a stride;
+            or 'strided_hierarchical', as 'strided', where besides the average does not count the padding, and a stage
+            block whose 3×3 have no stride is an ordinary block, which adds. Defaults to 'always'.
         downsample (nn.Module | None): The shortcut, which takes the input to the output's shape; None for the identity.
             Defaults to None.
         se_reduction (int): Channels per hidden unit of a squeeze-and-excitation right before the addition (paper 3.3);
@@ -59,7 +64,12 @@ class Bottle2neck(nn.Module):
         with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
             Defaults to False.
 
+    Raises:
+        ValueError: If ``stage_pool`` is none of these.
+
     Attributes:
+        stage_block (bool): Whether it adds nothing between its splits: a stage block, unless ``stage_pool`` makes it an
+            ordinary one.
         executor (BlockExecutor | None): What computes the block in place of ``run_layers``, the same function of the
             same layers. None, the default, calls the layers one by one.
     """
@@ -84,13 +94,15 @@ class Bottle2neck(nn.Module):
                  norm_cfg: dict = BN,
                  with_cp: bool = False) -> None:
         super().__init__()
+        OneOf(*STAGE_POOLS).check('stage_pool', stage_pool, {})
+        conv1_stride, conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
+        hierarchical = stage_pool == 'strided_hierarchical'
         self.width = width
         self.scales = scales
         self.last_relu = last_relu
-        self.stage_block = stage_block
+        self.stage_block = stage_block and not (hierarchical and conv2_stride == 1)
         self.with_cp = with_cp
         self.executor: BlockExecutor | None = None
-        conv1_stride, conv2_stride = (1, stride) if style == 'pytorch' else (stride, 1)
 
         self.conv1 = build_conv(conv_cfg, in_channels, scales * width, 1, stride=conv1_stride)
         self.bn1 = build_norm(norm_cfg, scales * width)
@@ -99,8 +111,9 @@ class Bottle2neck(nn.Module):
         self.convs = nn.ModuleList(
             build_conv(conv3x3, width, width, 3, conv2_stride, dilation, groups, argument) for _ in hierarchy)
         self.bns = nn.ModuleList(build_norm(norm_cfg, width) for _ in hierarchy)
-        pools = stage_block and scales > 1 and (stage_pool == 'always' or conv2_stride > 1)
-        self.pool = nn.AvgPool2d(3, conv2_stride, padding=1) if pools else nn.Identity()
+        pools = self.stage_block and scales > 1 and (stage_pool == 'always' or conv2_stride > 1)
+        pool = nn.AvgPool2d(3, conv2_stride, padding=1, count_include_pad=not hierarchical)
+        self.pool = pool if pools else nn.Identity()
         self.conv3 = build_conv(conv_cfg, scales * width, out_channels, 1)
         self.bn3 = build_norm(norm_cfg, out_channels)
         self.se = squeeze_excitation(out_channels, se_reduction) if se_reduction else nn.Identity()
