@@ -162,7 +162,7 @@ ARCHITECTURES = (
     # Not in docs/complexity.md.
     _res2net('res2net152_26w4s', differing=dict(depth=152)),
     _res2net('res2net200_26w4s', differing=dict(depth=200)),
-    _res2net('res2net152_v1b_26w4s', differing=dict(depth=152, **V1B)),
+    _res2net('res2net152_v1b_26w4s', differing=dict(depth=152, **V1B), aliases=('Res2Net-v1b-152', 'res2net152_v1b')),
     _res2net('resnet101', differing=dict(depth=101, base_width=64, scales=1)),
 )
 

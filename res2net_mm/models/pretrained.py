@@ -8,7 +8,7 @@ import logging
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any, Mapping
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
@@ -92,8 +92,16 @@ class PretrainedModule(BaseModule):
             self._loads_parts = False
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        _warn_of_another_function(self, (value for key, value in state_dict.items() if key.startswith(prefix)))
-        adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
+        published = next((getattr(value, PUBLISHED) for key, value in state_dict.items()
+                          if key.startswith(prefix) and hasattr(value, PUBLISHED)), None)
+        try:
+            adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
+        except CheckpointError as error:
+            if published is None:
+                raise
+            raise CheckpointError(f'{SCHEME}{published.name}: {error}') from None
+        if published:
+            _warn_of_another_function(self, published)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -212,13 +220,12 @@ def _known_weights() -> dict[str, Weights]:
     return by_name
 
 
-def _warn_of_another_function(backbone: nn.Module, weights: Iterable[Any]) -> None:
+def _warn_of_another_function(backbone: nn.Module, weights: Weights) -> None:
     """Warn if public weights go into a backbone that computes another function than they were trained as."""
-    published = next((getattr(tensor, PUBLISHED) for tensor in weights if hasattr(tensor, PUBLISHED)), None)
-    computed = getattr(backbone, 'stage_pool', None)
-    if published and computed and published.stage_pool != computed:
+    computed = getattr(backbone, 'stage_pool', weights.stage_pool)  # a trunk without a choice computes what they need
+    if computed != weights.stage_pool:
         print_log(
-            f"{SCHEME}{published.name}: these weights were trained as stage_pool='{published.stage_pool}', and this "
+            f"{SCHEME}{weights.name}: these weights were trained as stage_pool='{weights.stage_pool}', and this "
             f"{variant_name(backbone)} computes stage_pool='{computed}', so its features are not those that they were "
-            f"trained for. Set stage_pool='{published.stage_pool}' in the config of the backbone, unless the model is "
-            'to be trained on and shall differ', logger='current', level=logging.WARNING)
+            f"trained for. Set stage_pool='{weights.stage_pool}' in the config of the backbone, unless the model is to "
+            'be trained on as it is', logger='current', level=logging.WARNING)
