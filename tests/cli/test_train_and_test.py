@@ -65,12 +65,12 @@ def test_a_public_detector_by_name(shapes, trained, tmp_path, monkeypatch, capsy
     for name, given in (('file', str(checkpoint)), ('name', source)):
         run_test([DEMO, given, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
         results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text())['coco/bbox_mAP'])
-        assert capsys.readouterr().err.count(warning) == (name == 'name')
+        assert capsys.readouterr().out.count(warning) == (name == 'name')
     assert results[0] == results[1]
 
     run_train([DEMO, *arguments(shapes, tmp_path / 'on', f'load_from={source}', 'train_cfg.max_iters=1',
                                 'experiment_name=on', 'optim_wrapper.optimizer.lr=0')])
-    assert capsys.readouterr().err.count(warning) == 1
+    assert capsys.readouterr().out.count(warning) == 1
     trained_on, before = (torch.load(path, weights_only=False)['state_dict']
                           for path in (tmp_path / 'on' / 'iter_1.pth', checkpoint))
     assert torch.equal(trained_on['backbone.layer1.0.conv1.weight'], before['backbone.layer1.0.conv1.weight'])

@@ -108,7 +108,7 @@ def test_unknown_and_unpublished_names():
     ('res2net50_26w_7s', 'res2net50_26w.s or'), ('xyz', '')])
 def test_unknown_names_and_those_near(name, meant):
     words = f'did you mean {meant}.* there are' if meant else 'there are'
-    with pytest.raises(ValueError, match=f'^res2net_mm://{name}: no public weights of that name; {words} res2net50_48w'):
+    with pytest.raises(ValueError, match=f'^res2net_mm://{name}: no public weights of that name; {words} res2net50_4'):
         find_weights(name)
 
 
