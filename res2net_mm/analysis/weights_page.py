@@ -13,9 +13,9 @@ PAGE = """# Public weights
 
 <!-- python -m res2net_mm.analysis.weights_page > docs/weights.md -->
 
-`init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://NAME')` takes any of these names, and so do `load_from` and
-`tools/test.py` for a whole model. A file in the folder `RES2NET_MM_WEIGHTS` comes first, then the cache, then the
-hosts, in the order given under [Files](#files).
+`init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://NAME')` takes any of these names. Those of whole models are
+for `load_from` and `tools/test.py`, too. A file in the folder `RES2NET_MM_WEIGHTS` comes first, then the cache, then
+the hosts, in the order given under [Files](#files).
 
 All facts here are what the [sources](#sources) publish. Nothing was downloaded to write this page: neither that a file
 is at its address nor that it has the accuracy is verified. What is verified, on random weights, is that the keys and
@@ -56,7 +56,8 @@ pickles, of which only the arrays are read.
 ## Detectors
 
 Average precision in % on COCO val2017, box / mask, by mmdet. The config of the same name builds the model:
-`python tools/test.py configs/detection/NAME.py res2net_mm://NAME`.
+
+    python tools/test.py configs/detection/htc_r2n101_v1b_coco.py res2net_mm://htc_r2n101_v1b_coco --data-root DIR
 
 {detectors_images}
 
@@ -104,8 +105,9 @@ The authors allow non-commercial use, and the word of a mirror or a converter do
 * OpenMMLab: the metafiles of mmpretrain and mmdet, and mmengine's lists of weights, in onedl-mmpretrain 1.3.6,
   onedl-mmdetection 3.5.1 and onedl-mmengine 0.10.12. The last metafile of mmdet still names the dead host; OneDL's
   READMEs of both list the same files, the detectors, too, at the address of the bucket.
-* Paddle: in PaddleClas `ppcls/arch/backbone/model_zoo/res2net.py` and `res2net_vd.py` (addresses, function),
-  `ppcls/configs/ImageNet/Res2Net` (images), `docs/en/models/SEResNext_and_Res2Net_en.md` (accuracies).
+* Paddle: `PaddleClas/ppcls/arch/backbone/model_zoo/res2net.py` and `res2net_vd.py` (addresses, function),
+  `PaddleClas/ppcls/configs/ImageNet/Res2Net` (images) and `PaddleClas/docs/en/models/SEResNext_and_Res2Net_en.md`
+  (accuracies).
 * VFNet: README of [VarifocalNet](https://github.com/hyz-xmaster/VarifocalNet).
 
 ## Images of other channels
