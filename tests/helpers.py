@@ -65,6 +65,7 @@ BACKBONES = {
     'dilated': dict(SMALL, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
     'grouped SE': dict(SMALL, groups=2, se_reduction=16),
     'strided': dict(SMALL, stage_pool='strided'),
+    'strided, hierarchical': dict(SMALL, stage_pool='strided_hierarchical'),
     'ResNet': dict(SMALL, scales=1, base_width=64),
     'DLA': dict(type='res2net_mm.DLA'),
     'DLA-X': dict(type='res2net_mm.DLA', arch='dla60x'),

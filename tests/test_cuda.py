@@ -17,6 +17,7 @@ VARIANTS = {
     'Res2NeXt': dict(arch='res2next50_8c4w4s'),
     'SE': dict(arch='se_res2net50_26w4s'),
     'strided': dict(stage_pool='strided', strides=(1, 1, 2, 1)),
+    'strided, hierarchical': dict(stage_pool='strided_hierarchical', strides=(1, 1, 2, 1)),
 }
 
 

@@ -249,4 +249,4 @@ CONSTRUCTORS = {
 }
 # Those that make NumPy arrays, and what they take.
 ARRAYS = tuple(CONSTRUCTORS[name] for name in ('numpy.ndarray', 'numpy.dtype', 'numpy.core.multiarray._reconstruct',
-                                               '_codecs.encode', 'collections.OrderedDict'))
+                                               '_codecs.encode', 'builtins.bytes', 'collections.OrderedDict'))

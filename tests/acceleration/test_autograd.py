@@ -25,6 +25,7 @@ from res2net_mm.benchmark.timing import peak_memory
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
 
 SMALLEST = dict(in_channels=4, out_channels=4, width=2)
+HIERARCHICAL = dict(stage_pool='strided_hierarchical')
 BLOCKS = {
     'middle': dict(),
     'one split': dict(scales=1),
@@ -43,6 +44,8 @@ BLOCKS = {
     'caffe': dict(scales=2, in_channels=3, stride=2, stage_block=True, style='caffe'),
     'caffe, pools where strided': dict(in_channels=3, stride=2, stage_block=True, style='caffe', stage_pool='strided'),
     'average before the projection': dict(scales=2, in_channels=3, stride=2, stage_block=True),
+    'hierarchical without a stride': dict(scales=3, in_channels=3, stage_block=True, **HIERARCHICAL),
+    'padding not counted': dict(scales=3, in_channels=3, stride=2, stage_block=True, **HIERARCHICAL),
     'average alone': dict(scales=2, stride=2, stage_block=True),
     'overlapping average before the projection': dict(scales=2, in_channels=3, stride=2, stage_block=True),
 }
@@ -62,7 +65,8 @@ def make_block(name):
 
 
 @pytest.mark.parametrize('norms', ['batch', 'frozen'])
-@pytest.mark.parametrize('name', slow_except(BLOCKS, 'one channel', 'two splits', 'given identity', 'strided'))
+@pytest.mark.parametrize('name', slow_except(BLOCKS, 'one channel', 'two splits', 'given identity', 'strided',
+                                             'hierarchical without a stride', 'padding not counted'))
 def test_gradients_of_a_block(name, norms, fused):
     block = make_block(name)
     if norms == 'frozen':

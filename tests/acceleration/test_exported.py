@@ -16,7 +16,9 @@ def backend(request):
     return request.param
 
 
-@pytest.mark.parametrize('name', ['v1', 'v1b', 'grouped SE', 'DLA', 'Big-Little', 'CIFAR', 'shared head'])
+@pytest.mark.parametrize('name', [
+    'v1', 'v1b', 'grouped SE', 'strided, hierarchical', 'DLA', 'Big-Little', 'CIFAR', 'shared head'
+])
 def test_the_same_function(backend, name):
     plain = random_model(VARIANTS[name])
     fast = accelerate(plain, backend)

@@ -10,7 +10,8 @@ from res2net_mm.acceleration.backends import accelerate
 
 NETS = {
     **{name: VARIANTS[name] for name in (
-        'v1', 'v1b', 'ResNet', 'grouped SE', 'CIFAR', 'output stride 8', 'stem', 'no norms that fold', 'plugins')},
+        'v1', 'v1b', 'ResNet', 'grouped SE', 'strided, hierarchical', 'CIFAR', 'output stride 8', 'stem',
+        'no norms that fold', 'plugins')},
     'DLA': dict(type='res2net_mm.DLA', scales=2, base_width=12),
     'Big-Little': dict(type='res2net_mm.BLRes2Net', scales=2, base_width=12, zero_init_residual=False),
 }

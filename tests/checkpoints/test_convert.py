@@ -6,8 +6,8 @@ import torch
 from helpers import V1B, numbered, on_meta, other_library, small_state
 
 from res2net_mm import Res2Net
-from res2net_mm.checkpoints.convert import convert, convert_file
-from res2net_mm.checkpoints.files import read_checkpoint, write_checkpoint
+from res2net_mm.checkpoints.convert import LAYOUTS, convert, convert_file
+from res2net_mm.checkpoints.files import SUFFIXES, read_checkpoint, write_checkpoint
 from res2net_mm.checkpoints.layouts import MASKRCNN_STEM, recognise, rename
 from res2net_mm.checkpoints.loading import adapt_state_dict
 from res2net_mm.cli.convert_checkpoint import main
@@ -157,8 +157,8 @@ def test_openmmlab_has_no_dla(to):
         convert(other_library('timm', 'dla60_res2net'), to)
 
 
-@pytest.mark.parametrize('to', ['res2net_mm', 'timm', 'mmdet', 'mmpretrain', 'official'])
-@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('to', LAYOUTS)
+@pytest.mark.parametrize('suffix', SUFFIXES)
 def test_files_there_and_back(to, suffix, tmp_path, capsys):
     """Every --to, in both formats, from our own names and back to them."""
     state = {**small_state(**V1B), **({} if to == 'mmdet' else FC)}
@@ -166,6 +166,8 @@ def test_files_there_and_back(to, suffix, tmp_path, capsys):
     main([str(tmp_path / 'ours.pth'), str(tmp_path / f'theirs{suffix}'), '--to', to])
     assert f'in the layout of {to}' in capsys.readouterr().out
     main([str(tmp_path / f'theirs{suffix}'), str(tmp_path / f'again{suffix}'), '--to', 'res2net_mm'])
+    if to == 'paddle':  # it counts no batches
+        state = {key: value for key, value in state.items() if 'num_batches' not in key}
     assert_same(read_checkpoint(tmp_path / f'again{suffix}'), state)
     if to == 'mmpretrain':
         assert 'backbone.stem.0.conv.weight' in read_checkpoint(tmp_path / f'theirs{suffix}')
@@ -245,7 +247,7 @@ def test_interrupted_write_leaves_nothing(suffix, interruption, tmp_path, monkey
 def test_every_pair_of_layouts_agrees():
     """From any layout to any other is the same as through ours."""
     state = {**small_state(**V1B), **FC}
-    layouts = ['res2net_mm', 'timm', 'official', 'mmpretrain']
+    layouts = ['res2net_mm', 'timm', 'official', 'mmpretrain']  # Paddle's has fewer weights
     stored = {layout: convert(state, layout)[0] for layout in layouts}
     for a, b in itertools.product(layouts, layouts):
         assert_same(convert(stored[a], b)[0], stored[b])

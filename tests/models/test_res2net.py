@@ -8,7 +8,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from res2net_mm import DLA, BLRes2Net, Bottle2neck, CifarRes2NeXt, Res2Net
-from res2net_mm.models.layers.bottle2neck import make_shortcut
+from res2net_mm.models.complexity import count
+from res2net_mm.models.layers.bottle2neck import STAGE_POOLS, make_shortcut
 from res2net_mm.models.names import ARCHITECTURES
 
 SMALL = dict(depth=26, base_channels=16, base_width=26)
@@ -16,6 +17,9 @@ SMALL = dict(depth=26, base_channels=16, base_width=26)
 
 def equation_1(block, x, scales, stride, dilation, groups, stage_block, stage_pool):
     """The block as the paper writes it, in plain functions: u_1..u_s, K_i, y_1..y_s."""
+    hierarchical = stage_pool == 'strided_hierarchical'
+    if hierarchical and stride == 1:
+        stage_block = False
 
     def conv_norm(v, conv, bn, **arguments):
         return bn(nn.functional.conv2d(v, conv.weight, **arguments))
@@ -31,7 +35,8 @@ def equation_1(block, x, scales, stride, dilation, groups, stage_block, stage_po
         y.append(k(i, u[i] if stage_block else u[i] + y[i - 1]))
     if scales > 1:
         pooled = stage_block and (stage_pool == 'always' or stride == 2)
-        y.append(nn.functional.avg_pool2d(u[-1], 3, stride, padding=1) if pooled else u[-1])
+        y.append(nn.functional.avg_pool2d(u[-1], 3, stride, padding=1, count_include_pad=not hierarchical)
+                 if pooled else u[-1])
     out = conv_norm(torch.cat(y, dim=1), block.conv3, block.bn3)
     if not isinstance(block.se, nn.Identity):
         hidden = block.se.fc1(out.mean((2, 3), keepdim=True)).relu()
@@ -45,7 +50,7 @@ GRID = list(itertools.product(
     (1, 2),  # groups
     (1, 2),  # stride
     (1, 2),  # dilation
-    ((False, 'always'), (True, 'always'), (True, 'strided')),  # stage_block, stage_pool
+    ((False, 'always'), *((True, stage_pool) for stage_pool in STAGE_POOLS)),  # stage_block, stage_pool
     (0, 4),  # se_reduction
     ('BN', 'GN')))
 
@@ -102,6 +107,14 @@ def test_other_trunks_have_no_stem_feature(trunk):
         trunk(out_indices=('stem', 0))
 
 
+def test_a_res2net_200_has_the_published_parameters():
+    """PaddleClas: 3, 12, 48 and 3 blocks; 76.2 M in its docs, where 76.21 is cut off, not rounded."""
+    with torch.device('meta'):
+        assert [len(stage) for stage in Res2Net('res2net200_vd_26w4s').stages] == [3, 12, 48, 3]
+    params, _ = count(dict(type='res2net_mm.Res2Net', arch='res2net200_vd_26w4s'))
+    assert f'{params / 1e6:.1f}' == '76.2' and int(params / 1e4) / 100 == 76.21
+
+
 def test_depths():
     for depth, blocks in {26: 8, 50: 16, 101: 33, 152: 50, 200: 66}.items():
         with torch.device('meta'):
@@ -126,6 +139,7 @@ def test_argument_changes_weights(argument, value):
 
 @pytest.mark.parametrize('argument, value', [
     ('strides', (1, 2, 2, 1)), ('dilations', (1, 1, 1, 2)), ('style', 'caffe'), ('stage_pool', 'strided'),
+    ('stage_pool', 'strided_hierarchical'),
     ('out_indices', (3, )), ('multi_grid', (1, 2)),
 ])
 def test_argument_changes_function(argument, value):
@@ -141,6 +155,41 @@ def test_stage_pool_differs_only_at_stride_1():
     always, strided = randomise(Res2Net(**SMALL)).eval(), Res2Net(**SMALL, stage_pool='strided').eval()
     pooled = {model: [isinstance(stage[0].pool, nn.AvgPool2d) for stage in model.stages] for model in (always, strided)}
     assert pooled == {always: [True] * 4, strided: [False, True, True, True]}
+
+
+@pytest.mark.parametrize('size', [(64, 64), (75, 97)])
+def test_the_third_stage_pool_without_strides_is_made_of_ordinary_blocks(size):
+    """Where no 3x3 has a stride; elsewhere it differs from 'strided' by the padding alone, at the border."""
+    x = torch.randn(1, 3, *size)
+    hierarchical = randomise(Res2Net(**SMALL, stage_pool='strided_hierarchical')).eval()
+    strided = Res2Net(**SMALL, stage_pool='strided').eval()
+    strided.load_state_dict(hierarchical.state_dict())
+    assert [stage[0].stage_block for stage in hierarchical.stages] == [False, True, True, True]
+    strided.layer1 = hierarchical.layer1
+    out, other = hierarchical(x)[1], strided(x)[1]
+    inner = (..., slice(1, -1), slice(1, -1))
+    first, ordinary = (model.layer2[0](hierarchical(x)[0]) for model in (hierarchical, strided))
+    assert relative_error(first[inner], ordinary[inner]) < 1e-6 < 1e-3 < relative_error(first, ordinary)
+    assert relative_error(out, other) > 1e-3
+    ones = torch.ones(1, 1, 5, 5)
+    assert torch.equal(hierarchical.layer2[0].pool(ones), ones[..., :3, :3])
+    assert strided.layer2[0].pool(ones)[0, 0, 0, 0] == pytest.approx(4 / 9)
+    caffe = randomise(Res2Net(**SMALL, stage_pool='strided_hierarchical', style='caffe')).eval()
+    assert not any(stage[0].stage_block for stage in caffe.stages)  # there the stride is on a 1x1
+
+
+def test_stage_pool_is_that_of_the_arch_unless_given():
+    with torch.device('meta'):
+        assert Res2Net().stage_pool == Res2Net('res2net50_v1b_26w4s').stage_pool == 'always'
+        assert Res2Net('res2net50_vd_26w4s').stage_pool == 'strided_hierarchical'
+        assert not Res2Net('res2net50_vd_26w4s').layer1[0].stage_block
+        assert Res2Net('res2net50_vd_26w4s', stage_pool='always').layer1[0].stage_block
+        assert Res2Net('res2net50_26w4s', stage_pool='strided_hierarchical').layer2[0].pool.count_include_pad is False
+
+
+def test_a_block_has_no_other_stage_pool():
+    with pytest.raises(ValueError, match="stage_pool='never' must be one of 'always', 'strided', 'strided_hierarchic"):
+        Bottle2neck(8, 8, 2, stage_pool='never')
 
 
 def test_initialisation():
@@ -179,7 +228,8 @@ def test_random_weights_held_fixed_are_announced(arguments, monkeypatch):
     ('out_indices', (-1, ), 'from 0 to 3'), ('out_indices', ('Stem', 0), "from 0 to 3 or 'stem'"),
     ('out_indices', 'stem', 'one or more'),
     ('frozen_stages', 5, 'from -1 to 4'), ('style', 'tensorflow', "'pytorch', 'caffe'"),
-    ('stage_pool', 'never', "'always', 'strided'"), ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
+    ('stage_pool', 'never', "'always', 'strided', 'strided_hierarchical'"),
+    ('deep_stem', 'yes', 'True, False'), ('avg_down', 1, 'True, False'),
     ('norm_eval', None, 'True, False'), ('with_cp', 1, 'True, False'), ('zero_init_residual', 0, 'True, False'),
     ('norm_cfg', 'BN', 'type'), ('arch', 'res2net51', 'res2net50_26w4s'), ('se_reduction', -1, 'from 0 to 64'),
     ('contract_dilation', None, 'True, False'), ('multi_grid', (1, 2, 4), '2 integers'), ('dcn', 'DCNv2', 'type'),

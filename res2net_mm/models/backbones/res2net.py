@@ -179,9 +179,7 @@ class Res2Net(Backbone):
         assert stage_pool is not None
         super().__init__(out_indices, frozen_stages, norm_eval, zero_init_residual, init_cfg)
         self.variant = f'Res2Net-{depth} {base_width}w{scales}s'
-        self.deep_stem = deep_stem
-        self.stage_pool = stage_pool
-        self.stem_channels = stem_channels
+        self.deep_stem, self.stem_channels, self.stage_pool = deep_stem, stem_channels, stage_pool
         self.stage_channels = [base_channels * 2**i * self.expansion for i in range(num_stages)]
         self.stage_strides = [4 * math.prod(strides[:i + 1]) for i in range(num_stages)]
 
