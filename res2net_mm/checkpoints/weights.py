@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Iterable
 
+MARK = 'res2net_mm_weights'  # attribute of a tensor that was loaded by name: the weights that it is of
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.pth$')
 
 
@@ -108,3 +110,14 @@ def hashed_file(url: str, size: int | None = None) -> WeightFile:
     if not match:
         raise ValueError(f'{url}: its name does not end with 8 digits of a hash')
     return WeightFile(url, size, match[1])
+
+
+def mark(tensors: Iterable[object], weights: Weights) -> None:
+    """Note on tensors that they are of public weights; it stays on them while a checkpoint is taken apart."""
+    for tensor in tensors:
+        setattr(tensor, MARK, weights)
+
+
+def find_mark(tensors: Iterable[object]) -> Weights | None:
+    """The public weights that some tensors are of; None if they were not loaded by name."""
+    return next((getattr(tensor, MARK) for tensor in tensors if hasattr(tensor, MARK)), None)

@@ -4,31 +4,26 @@ Importing this module adds the scheme ``res2net_mm://`` to mmengine's; it change
 """
 from __future__ import annotations
 
-import logging
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import CheckpointLoader
-from torch import nn
 
 from ..checkpoints.archives import MapLocation
 from ..checkpoints.files import load_checkpoint, load_from_local
 from ..checkpoints.hub import fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.input_channels import OPTION
 from ..checkpoints.loading import adapt_state_dict, unwrap
-from ..checkpoints.misfit import variant_name
-from ..checkpoints.weights import Weights
+from ..checkpoints.weights import Weights, find_mark, mark
 from ..utils.errors import CheckpointError
 from .names import ARCHITECTURES, known_names, normalise_name
 from .public_weights import BY_HAND, WEIGHTS
 
 SCHEME = 'res2net_mm://'
 FILE = SCHEME + 'file:'  # before a path or an address: read by our reader
-PUBLISHED = 'res2net_mm_weights'  # attribute of a tensor that was loaded by name: the row that it is of
 CIFAR_NAMES, CIFAR_MODELS = 'res2next29', 'all CIFAR-100 models (Table 4, Figure 5)'  # not public either
 
 
@@ -92,16 +87,13 @@ class PretrainedModule(BaseModule):
             self._loads_parts = False
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        published = next((getattr(value, PUBLISHED) for key, value in state_dict.items()
-                          if key.startswith(prefix) and hasattr(value, PUBLISHED)), None)
+        published = find_mark(value for key, value in state_dict.items() if key.startswith(prefix))
         try:
             adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
         except CheckpointError as error:
             if published is None:
                 raise
             raise CheckpointError(f'{SCHEME}{published.name}: {error}') from None
-        if published:
-            _warn_of_another_function(self, published)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -149,8 +141,7 @@ def load_from_res2net_mm(filename: str, map_location: MapLocation = None) -> dic
     checkpoint = load_from_local(fetch_in_turn(partial(fetch_weights, name)), map_location)
     published = _known_weights().get(normalise_name(name))
     if published:
-        for tensor in unwrap(checkpoint)[0].values():
-            setattr(tensor, PUBLISHED, published)
+        mark(unwrap(checkpoint)[0].values(), published)
     return checkpoint
 
 
@@ -218,14 +209,3 @@ def _known_weights() -> dict[str, Weights]:
         if weights:
             by_name = {**{normalise_name(name): weights for name in (row.name, *row.aliases)}, **by_name}
     return by_name
-
-
-def _warn_of_another_function(backbone: nn.Module, weights: Weights) -> None:
-    """Warn if public weights go into a backbone that computes another function than they were trained as."""
-    computed = getattr(backbone, 'stage_pool', weights.stage_pool)  # a trunk without a choice computes what they need
-    if computed != weights.stage_pool:
-        print_log(
-            f"{SCHEME}{weights.name}: these weights were trained as stage_pool='{weights.stage_pool}', and this "
-            f"{variant_name(backbone)} computes stage_pool='{computed}', so its features are not those that they were "
-            f"trained for. Set stage_pool='{weights.stage_pool}' in the config of the backbone, unless the model is to "
-            'be trained on as it is', logger='current', level=logging.WARNING)
