@@ -1,33 +1,114 @@
 """The page on public weights: ``python -m res2net_mm.analysis.weights_page`` prints docs/weights.md."""
 from __future__ import annotations
 
-from ..checkpoints.hub import LICENCES, digest, file_name
-from ..models.names import ARCHITECTURES, RES2NET_ARGUMENTS, Architecture, normalise_name
-from ..models.pretrained import CIFAR_MODELS, public_weights
+from typing import Sequence
+
+from ..checkpoints.weights import Preprocessing, WeightFile, Weights
+from ..models import public_weights as table
+from ..models.names import ARCHITECTURES, RES2NET_ARGUMENTS, Architecture, normalise_name, resolve
+from ..models.pretrained import CIFAR_MODELS
+from ..models.public_weights import BY_HAND, WEIGHTS
 
 PAGE = """# Public weights
 
 <!-- python -m res2net_mm.analysis.weights_page > docs/weights.md -->
 
-`init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://NAME')` takes any of these names. A file in the folder
-`RES2NET_MM_WEIGHTS` comes first, then torch hub's cache, then the hosts in the order given here. All are ImageNet-1k
-weights, trained with the pooling of `stage_pool='always'`.
+`init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://NAME')` takes any of these names. Those of whole models are
+for `load_from` and `tools/test.py`, too. A file in the folder `RES2NET_MM_WEIGHTS` comes first, then the cache, then
+the hosts, in the order given under [Files](#files).
 
-Errors are in %, for one centre crop of 224². *Authors* is what the authors of Res2Net publish, *timm* what timm has
-measured with the same weights, *mmpretrain* 100 minus the accuracy that mmpretrain publishes. We have measured none of
-them. For 26w8s timm's results differ from the others, and from timm's own model index (20.81 / 5.63): there may be two
-releases of these weights.
+All facts here are what the [sources](#sources) publish. Nothing was downloaded to write this page: neither that a file
+is at its address nor that it has the accuracy is verified. What is verified, on random weights, is that the keys and
+shapes of the publisher's model fit, and that ours computes the same: the parity tests.
 
-| name | backbone | top-1 / top-5, authors | timm | mmpretrain |
-|---|---|---|---|---|
-{errors}
+*Function* is the backbone's `stage_pool` that the weights were trained as ([Design](design.md#the-function)). A
+backbone of another function takes them, with a warning in the log. *Licence* is a letter of the
+[list below](#licences).
 
-| name | file | bytes | SHA-256 begins | licence as stated |
-|---|---|---|---|---|
+## ImageNet: the authors
+
+Errors in %, top-1 / top-5: *authors* is what the authors of Res2Net publish, *timm* what timm has measured with the
+same weights.
+
+{authors_images}
+
+{authors}
+
+## ImageNet: the authors' weights, converted by OpenMMLab
+
+The keys are those of mmpretrain's and mmdet's `Res2Net`. Accuracies in %, top-1 / top-5, by mmpretrain.
+
+{openmmlab_images}
+
+{openmmlab}
+
+## ImageNet: Paddle
+
+PaddleClas has trained Res2Net anew, as a function of its own: the first block of a stage is an ordinary one where it
+has no stride. `vd` are the deep stem and the average pooling of v1b. Accuracies in %, top-1 / top-5, by PaddleClas;
+*quoted* is an error in the README of Res2Net's authors. The resizing is OpenCV's. The files are
+pickles, of which only the arrays are read.
+
+{paddle_images}
+
+{paddle}
+
+## Detectors
+
+Average precision in % on COCO val2017, box / mask, by mmdet. The config of the same name builds the model:
+
+    python tools/test.py configs/detection/htc_r2n101_v1b_coco.py res2net_mm://htc_r2n101_v1b_coco --data-root DIR
+
+{detectors_images}
+
+{detectors}
+
+## To be fetched by hand
+
+No host gives these to a program. Fetch them with a browser, and put them as `NAME.pth` into the folder that
+`RES2NET_MM_WEIGHTS` names; then `res2net_mm://NAME` loads them. None of these links was tried. Average precision in %
+on COCO val2017 and on test-dev, by the publisher.
+
+{by_hand}
+
+{pages}
+
+## Files
+
+The files of one name hold the same weights. Hosts are asked in this order; of a download the bytes are counted, and the
+SHA-256 is compared as far as it is given here. Eight digits are those at the end of a file's name: 32 bits find damage,
+and are no protection against a forgery.
+
 {files}
 
-The SHA-256 is checked after a download. Sizes are those of timm's model index; the others are not published. Whatever a
-mirror says, the weights are the authors', who publish them for non-commercial use.
+`download.openmmlab.com`, where OpenMMLab published its weights, is not asked. Its certificate ran out in August 2025
+(mmdetection, issue 12396), and the name itself in June 2026 (mmdetection, issue 12445). Whoever registers it may answer
+with any file, and eight digits of a hash can be forged. OneDL, who keep the toolboxes up, have OpenMMLab's files under
+the same paths at `mmassets.onedl.ai`, and at the address of their bucket (`r2.dev`). A toolbox's own config that says
+`open-mmlab://...` goes wherever the installed mmengine sends it; the Res2Net configs of this project say
+`res2net_mm://...`.
+
+## Licences
+
+As the publishers state them:
+
+{licences}
+
+The authors allow non-commercial use, and the word of a mirror or a converter does not change that.
+
+## Sources
+
+* The authors: README of [Res2Net-PretrainedModels](https://github.com/Res2Net/Res2Net-PretrainedModels).
+* timm 1.0.31: `default_cfgs` (images), `results/results-imagenet.csv` (errors; in other versions of that file they
+  differ by up to 0.03), the model index in its documentation (sizes), and the cards `timm/*.in1k` on the hub (licence,
+  one SHA-256).
+* OpenMMLab: the metafiles of mmpretrain and mmdet, and mmengine's lists of weights, in onedl-mmpretrain 1.3.6,
+  onedl-mmdetection 3.5.1 and onedl-mmengine 0.10.12. The last metafile of mmdet still names the dead host; OneDL's
+  READMEs of both list the same files, the detectors, too, at the address of the bucket.
+* Paddle: `PaddleClas/ppcls/arch/backbone/model_zoo/res2net.py` and `res2net_vd.py` (addresses, function),
+  `PaddleClas/ppcls/configs/ImageNet/Res2Net` (images) and `PaddleClas/docs/en/models/SEResNext_and_Res2Net_en.md`
+  (accuracies).
+* VFNet: README of [VarifocalNet](https://github.com/hyz-xmaster/VarifocalNet).
 
 ## Images of other channels
 
@@ -79,25 +160,62 @@ The paper reports these, and their weights were never published. Your own, as `N
 `res2net_mm://NAME` (`res2net50_18w6s.pth`):
 
 {absent}"""
+LETTERS = dict(zip(dict.fromkeys(weights.licence for weights in (*WEIGHTS, *BY_HAND)), 'abcdefgh'))
 
 
 def weights_page() -> str:
     """Write docs/weights.md."""
-    errors, files = [], []
-    for name, row, weights in public_weights():
-        cells = (f'`{name}`', _differing(row), _percent(weights.authors, 2), _percent(weights.timm, 3),
-                 _percent(weights.openmmlab, 2))
-        errors.append(f'| {" | ".join(cells)} |')
-        for url in weights.urls:
-            host = url.split('/')[2]
-            size = str(weights.size) if weights.size and url.endswith('.pth') else ''
-            cells = f'`{name}`', f'[{file_name(url)}]({url})', size, digest(url) or 'not published', LICENCES[host]
-            files.append(f'| {" | ".join(cells)} |')
-    aliases = [f'| `{alias}` | `{row.name}` |' for row in ARCHITECTURES if row.weights for alias in row.aliases
-               if normalise_name(alias) != normalise_name(row.name)]
+    authors, openmmlab, paddle, detectors = (
+        [weights for weights in WEIGHTS if weights.licence == licence]
+        for licence in (table.AUTHORS_LICENCE, table.CONVERTED_LICENCE, table.PADDLE_LICENCE, table.DETECTOR_LICENCE))
     unpublished = [*(row.unpublished for row in ARCHITECTURES if row.unpublished), CIFAR_MODELS]
-    return PAGE.format(errors='\n'.join(errors), files='\n'.join(files), aliases='\n'.join(aliases),
-                       absent='\n'.join(f'* {text}' for text in unpublished))
+    return PAGE.format(
+        authors=_group(authors, authors=2, timm=3), authors_images=_images(authors),
+        openmmlab=_group(openmmlab, mmpretrain=2), openmmlab_images=_images(openmmlab),
+        paddle=_group(paddle, PaddleClas=1, quoted=2), paddle_images=_images(paddle),
+        detectors=_group(detectors, mmdet=1), detectors_images=_images(detectors),
+        by_hand=_group(BY_HAND, val2017=1, **{'test-dev': 1}),
+        pages='\n'.join(f'* `{weights.name}`: <{weights.page}>' for weights in BY_HAND),
+        files=_table(('name', 'files'), [(f'`{weights.name}`', '<br>'.join(map(_file, weights.files)))
+                                         for weights in WEIGHTS]),
+        licences='\n'.join(f'* {letter}: {licence}.' for licence, letter in LETTERS.items()),
+        aliases='\n'.join(f'| `{alias}` | `{name}` |' for alias, name in _aliases()),
+        absent='\n'.join(f'* {text}' for text in unpublished))
+
+
+def _group(rows: Sequence[Weights], **digits: int) -> str:
+    """The table of some weights; each name of ``digits`` is the column of an accuracy, with as many decimals."""
+    columns = ('name', 'backbone', 'function', 'licence', *digits, 'remark')
+    lines = []
+    for weights in rows:
+        published = [' / '.join(f'{value:.{places}f}' for value in accuracy.values)
+                     for accuracy, places in zip(weights.accuracies, digits.values())]
+        published += [''] * (len(digits) - len(published))
+        lines.append((f'`{weights.name}`', _differing(resolve(weights.architecture)), f'`{weights.stage_pool}`',
+                      LETTERS[weights.licence], *published, weights.note))
+    return _table(columns, lines)
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(line)} |' for line in (columns, ('---', ) * len(columns), *lines))
+
+
+def _file(file: WeightFile) -> str:
+    """A file of the list of files."""
+    facts = [f'{file.size} bytes'] if file.size else []
+    facts.append(f'SHA-256 {file.sha256}' if file.sha256 else 'SHA-256 not published')
+    return f'[{file.url.split("/")[2]}: {file.name}]({file.url}), {", ".join(facts)}'
+
+
+def _images(rows: Sequence[Weights]) -> str:
+    """How the images of some weights were prepared, all of them alike."""
+    images, = {weights.preprocessing for weights in rows}
+    usual = Preprocessing()
+    values = 'mean and standard deviation of ImageNet' if (images.mean, images.std) == (usual.mean, usual.std) else (
+        f'mean {images.mean}, standard deviation {images.std}')
+    size = (f'centre crop of {images.input_size}²' if images.input_size <= images.resize
+            else f'the longer at most {images.input_size}')
+    return f'Images: shorter side {images.resize}, {images.interpolation}, {size}, {images.channels}, {values}.'
 
 
 def _differing(row: Architecture) -> str:
@@ -105,12 +223,18 @@ def _differing(row: Architecture) -> str:
     if row.type == 'res2net_mm.DLA':
         groups = f'{row.arguments["groups"]}c×' if row.arguments['groups'] > 1 else ''
         return f'a DLA, {groups}{row.arguments["base_width"]}w×{row.arguments["scales"]}s'
-    differing = [f'{name}={value}' for name, value in row.arguments.items() if value != RES2NET_ARGUMENTS[name]]
+    differing = [f'{name}={value}' for name, value in row.arguments.items()
+                 if name != 'stage_pool' and value != RES2NET_ARGUMENTS[name]]
     return ', '.join(differing) or 'the defaults'
 
 
-def _percent(errors: tuple[float, float] | None, digits: int) -> str:
-    return ' / '.join(f'{error:.{digits}f}' for error in errors or ())
+def _aliases() -> list[tuple[str, str]]:
+    """Further names of weights, and the names that they mean."""
+    known = {weights.name: weights for weights in (*WEIGHTS, *BY_HAND)}
+    of_architectures = [(alias, row.name) for row in ARCHITECTURES if row.name in known for alias in row.aliases]
+    of_weights = [(alias, weights.name) for weights in known.values() for alias in weights.aliases]
+    return [(alias, name) for alias, name in (*of_architectures, *of_weights)
+            if normalise_name(alias) != normalise_name(name)]
 
 
 if __name__ == '__main__':

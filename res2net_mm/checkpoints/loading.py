@@ -13,6 +13,7 @@ from .input_channels import adapt_weight
 from .layouts import CLASSIFIER, DEAD_PROJECTION, PADDLE, adopt
 from .misfit import check_complete, find_other_channels, variant_name
 from .paddle_layout import FUNCTION, is_paddle, own_classifier
+from .weights import Weights, find_mark
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'ema_state_dict', 'model_ema', 'ema')
 BACKBONE = re.compile(
@@ -48,6 +49,7 @@ def adapt_state_dict(backbone: nn.Module,
     wrapper = ''
     if not prefix:
         stored, wrapper = unwrap(stored)
+    published = find_mark(stored.values())
     inner = find_prefix(stored)
     others = {key: value for key, value in stored.items() if not key.startswith(inner)}
     stored = {key[len(inner):]: value for key, value in stored.items() if key.startswith(inner)}
@@ -74,7 +76,7 @@ def adapt_state_dict(backbone: nn.Module,
     parts = [f'{name} ({count})' for name, count in unused.items()]
     print_log(f'{variant_name(backbone)}: recognised the weights as {layout}' + ''.join(f', {part}' for part in where)
               + (f'; not needed: {", ".join(parts)}' if parts else '') + adapted + _caveat(layout), logger='current')
-    _warn_of_another_function(backbone, layout)
+    _warn_of_another_function(backbone, layout, published)
 
 
 def adapt_classifier(state_dict: dict[str, Tensor]) -> None:
@@ -160,11 +162,16 @@ def _caveat(layout: str) -> str:
             "the stride on the 1x1 convolutions: then this backbone needs style='caffe'")
 
 
-def _warn_of_another_function(backbone: nn.Module, layout: str) -> None:
-    """Warn if a backbone computes another function than the weights were trained as, where their names tell."""
-    function = getattr(backbone, 'stage_pool', FUNCTION)
-    if layout == PADDLE and function != FUNCTION:
+def _warn_of_another_function(backbone: nn.Module, layout: str, published: Weights | None) -> None:
+    """Warn if a backbone computes another function than the weights were trained as, where that is known."""
+    if published is None and layout != PADDLE:
+        return
+    weights = f'res2net_mm://{published.name}: these weights' if published else "PaddleClas's weights"
+    function = published.stage_pool if published else FUNCTION
+    computed = getattr(backbone, 'stage_pool', function)  # a trunk without a choice computes what they need
+    if computed != function:
         print_log(
-            f"{variant_name(backbone)}: PaddleClas's weights were trained as stage_pool='{FUNCTION}', and this "
-            f"backbone computes stage_pool='{function}': its features are not those that they were trained for",
+            f"{weights} were trained as stage_pool='{function}', and this {variant_name(backbone)} computes "
+            f"stage_pool='{computed}': its features are not those that they were trained for. Set "
+            f"stage_pool='{function}' in the config of the backbone, unless the model is to be trained on as it is",
             logger='current', level=logging.WARNING)

@@ -9,6 +9,7 @@ from ..utils.errors import CheckpointError
 from .input_channels import OPTION, find_first_convolution
 from .layouts import is_conv
 
+FIRST_BLOCKS = {'layer1.0': 'ResNet', 'level2.tree1': 'DLA'}  # of trunks, and what they are called
 BLOCK_START = re.compile(r'^layer\d\.\d+\.conv1\.weight$')
 INSPECT = 'What a file fits is said by: tools/model_converters/convert_checkpoint.py --inspect FILE'
 PUBLIC = ("A ResNet's weights fit no Res2Net; write checkpoint='res2net_mm://NAME' with a name of docs/weights.md, "
@@ -43,7 +44,7 @@ def check_complete(backbone: nn.Module, expected: dict[str, Tensor], stored: dic
             "random. An ImageNet checkpoint belongs in the backbone's init_cfg=dict(type='Pretrained', "
             'checkpoint=...).')
     ours, theirs = describe_weights(expected), describe_weights(stored)
-    kind = f' of a {theirs}' if theirs and ours and theirs != ours else ''
+    kind = f' of a {theirs}' if theirs and theirs != ours else ''
     text = '; '.join(f'{len(keys)} {problem}: {_abridged(keys)}' for problem, keys in problems.items() if keys)
     channels_only = sum(map(len, problems.values())) == 1 and find_other_channels(expected, stored)
     advice = (_advise_to_adapt(channels_only, expected, stored) if channels_only
@@ -54,19 +55,23 @@ def check_complete(backbone: nn.Module, expected: dict[str, Tensor], stored: dic
 
 
 def describe_weights(state: dict[str, Tensor]) -> str:
-    """What ResNet or Res2Net weights are of, as 'Res2Net-50 26w4s (7x7 stem)'; '' for other trunks.
+    """What ResNet, Res2Net or DLA weights are of, as 'Res2Net-50 26w4s (7x7 stem)'; '' for other trunks.
 
     Args:
         state (dict[str, Tensor]): Weights of a backbone under our names, of any shapes.
     """
-    whole, split = state.get('layer1.0.conv1.weight'), state.get('layer1.0.convs.0.weight')
-    if not is_conv(whole) or not is_conv(split) or not split.shape[0]:
+    first = next((block for block in FIRST_BLOCKS if f'{block}.convs.0.weight' in state), '')
+    whole, split = state.get(f'{first}.conv1.weight'), state.get(f'{first}.convs.0.weight')
+    if not is_conv(whole) or not is_conv(split) or not split.shape[0] or not split.shape[1]:
         return ''
-    scales, grouped = whole.shape[0] // split.shape[0], split.shape[0] != split.shape[1]
-    basic = 'layer1.0.conv3.weight' not in state
+    scales, groups = whole.shape[0] // split.shape[0], split.shape[0] // split.shape[1]
+    cardinality = f'{groups}c' if groups > 1 else ''
+    width = f' {cardinality}{split.shape[1]}w{scales}s' if scales > 1 else ''
+    if FIRST_BLOCKS[first] == 'DLA':
+        return f'DLA{width}'
+    basic = f'{first}.conv3.weight' not in state
     depth = 2 + (2 if basic else 3) * sum(map(bool, map(BLOCK_START.match, state)))
-    name = f'{"ResNe" if scales == 1 else "Res2Ne"}{"Xt"[not grouped:]}-{depth}'
-    width = f' {split.shape[0]}w{scales}s' if scales > 1 and not grouped else ''
+    name = f'{"ResNe" if scales == 1 else "Res2Ne"}{"Xt" if groups > 1 else "t"}-{depth}'
     return f'{name}{width} ({"deep" if "stem.0.weight" in state else "7x7"} stem)'
 
 

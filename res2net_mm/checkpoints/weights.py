@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Iterable
 
+MARK = 'res2net_mm_weights'  # attribute of a tensor that was loaded by name: the weights that it is of
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.pth$')
 
 
@@ -53,8 +55,9 @@ class Preprocessing:
     """How the images were prepared that a model was tested with.
 
     Args:
-        input_size (int): Side of the crop in pixels. Defaults to 224.
-        resize (int): Length of the shorter side before the crop. Defaults to 256.
+        input_size (int): Side of the crop in pixels; for a whole model, the longest side allowed, and nothing is
+            cropped. Defaults to 224.
+        resize (int): Length of the shorter side (before the crop). Defaults to 256.
         interpolation (str): Of the resizing. Defaults to 'bilinear'.
         channels (str): Their order. Defaults to 'RGB'.
         mean (tuple[float]): Subtracted from values of 0 to 255. Defaults to ImageNet's.
@@ -83,6 +86,9 @@ class Weights:
         preprocessing (Preprocessing): How images were prepared. Defaults to ImageNet's usual.
         config (str): For a whole model, the config of this project that builds it. Defaults to '', a classifier.
         note (str): A remark for docs/weights.md. Defaults to ''.
+        aliases (tuple[str]): Further names, unless they differ from ``name`` by case, hyphens and underscores alone.
+            Defaults to ().
+        page (str): Where people fetch the weights by hand, if no host gives ``files`` to a program. Defaults to ''.
     """
 
     name: str
@@ -94,6 +100,8 @@ class Weights:
     preprocessing: Preprocessing = Preprocessing()
     config: str = ''
     note: str = ''
+    aliases: tuple[str, ...] = ()
+    page: str = ''
 
 
 def hashed_file(url: str, size: int | None = None) -> WeightFile:
@@ -102,3 +110,14 @@ def hashed_file(url: str, size: int | None = None) -> WeightFile:
     if not match:
         raise ValueError(f'{url}: its name does not end with 8 digits of a hash')
     return WeightFile(url, size, match[1])
+
+
+def mark(tensors: Iterable[object], weights: Weights) -> None:
+    """Note on tensors that they are of public weights; it stays on them while a checkpoint is taken apart."""
+    for tensor in tensors:
+        setattr(tensor, MARK, weights)
+
+
+def find_mark(tensors: Iterable[object]) -> Weights | None:
+    """The public weights that some tensors are of; None if they were not loaded by name."""
+    return next((getattr(tensor, MARK) for tensor in tensors if hasattr(tensor, MARK)), None)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv (Sequence[str] | None): Its arguments. Defaults to None: those of the process.
     """
     parser = common_arguments('Evaluate a checkpoint on the test set of a config.')
-    parser.add_argument('checkpoint', help="checkpoint of the whole model; of a classifier also 'res2net_mm://NAME'")
+    parser.add_argument('checkpoint', help="checkpoint of the whole model, or 'res2net_mm://NAME' for a public one")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
     parser.add_argument('--accelerate', nargs='?', const='pytorch',

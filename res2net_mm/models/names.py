@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from ..registry import MODELS
-from .public_weights import WEIGHTS
+from .public_weights import BY_HAND, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ ARCHITECTURES = (
     # Not in docs/complexity.md.
     _res2net('res2net152_26w4s', differing=dict(depth=152)),
     _res2net('res2net200_26w4s', differing=dict(depth=200)),
-    _res2net('res2net152_v1b_26w4s', differing=dict(depth=152, **V1B)),
+    _res2net('res2net152_v1b_26w4s', differing=dict(depth=152, **V1B), aliases=('Res2Net-v1b-152', 'res2net152_v1b')),
     _res2net('resnet101', differing=dict(depth=101, base_width=64, scales=1)),
 )
 
@@ -189,8 +189,14 @@ def resolve(name: str) -> Architecture:
 
 
 def known_names(row: Architecture) -> tuple[str, ...]:
-    """List the names that mean an architecture: its own, its aliases, and those of weights of nothing but it."""
-    weights = (weights.name for weights in WEIGHTS if weights.architecture == row.name and not weights.config)
+    """List the names that mean an architecture: its own, its aliases, and those of its weights.
+
+    Not those of weights of more than it (a detector), or that were trained as another function than it computes.
+    """
+    function = row.arguments.get('stage_pool', 'always')
+    weights = (name for weights in (*WEIGHTS, *BY_HAND)
+               if weights.architecture == row.name and not weights.config and weights.stage_pool == function
+               for name in (weights.name, *weights.aliases))
     return tuple(dict.fromkeys((row.name, *row.aliases, *weights)))
 
 

@@ -4,6 +4,7 @@ Importing this module adds the scheme ``res2net_mm://`` to mmengine's; it change
 """
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
@@ -15,11 +16,11 @@ from ..checkpoints.archives import MapLocation
 from ..checkpoints.files import load_checkpoint, load_from_local
 from ..checkpoints.hub import fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.input_channels import OPTION
-from ..checkpoints.loading import adapt_state_dict
-from ..checkpoints.weights import Weights
+from ..checkpoints.loading import adapt_state_dict, unwrap
+from ..checkpoints.weights import Weights, find_mark, mark
 from ..utils.errors import CheckpointError
-from .names import normalise_name, resolve
-from .public_weights import WEIGHTS
+from .names import ARCHITECTURES, known_names, normalise_name
+from .public_weights import BY_HAND, WEIGHTS
 
 SCHEME = 'res2net_mm://'
 FILE = SCHEME + 'file:'  # before a path or an address: read by our reader
@@ -86,7 +87,13 @@ class PretrainedModule(BaseModule):
             self._loads_parts = False
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
+        published = find_mark(value for key, value in state_dict.items() if key.startswith(prefix))
+        try:
+            adapt_state_dict(self, state_dict, prefix, not self._loads_parts, self.adapt_in_channels)
+        except CheckpointError as error:
+            if published is None:
+                raise
+            raise CheckpointError(f'{SCHEME}{published.name}: {error}') from None
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -130,7 +137,12 @@ def load_from_res2net_mm(filename: str, map_location: MapLocation = None) -> dic
     """Load public weights for mmengine; in a distributed run only the first process downloads."""
     if filename.startswith(FILE):
         return load_checkpoint(filename[len(FILE):], map_location)
-    return load_from_local(fetch_in_turn(partial(fetch_weights, filename[len(SCHEME):])), map_location)
+    name = filename[len(SCHEME):]
+    checkpoint = load_from_local(fetch_in_turn(partial(fetch_weights, name)), map_location)
+    published = _known_weights().get(normalise_name(name))
+    if published:
+        mark(unwrap(checkpoint)[0].values(), published)
+    return checkpoint
 
 
 def fetch_weights(name: str) -> Path:
@@ -140,37 +152,60 @@ def fetch_weights(name: str) -> Path:
     not public.
 
     Args:
-        name (str): An architecture's name or alias, or the name of weights of OpenMMLab.
+        name (str): A name or an alias of weights, or of the architecture that they are of.
 
     Returns:
         Path: The file.
 
     Raises:
-        ValueError: If there are no public weights of that name, or a file in ``RES2NET_MM_WEIGHTS`` is a wrong one.
+        ValueError: If there are no public weights of that name, none that a program can fetch, or a file in
+            ``RES2NET_MM_WEIGHTS`` is a wrong one.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
-    return find_own_weights(name) or fetch(find_weights(name))
+    own = find_own_weights(name)
+    if own:
+        return own
+    weights = find_weights(name)
+    if weights.files:
+        return fetch(weights)
+    own = find_own_weights(weights.name)
+    if own:
+        return own
+    raise CheckpointError(f'{SCHEME}{name}: no host gives these weights to a program; fetch them with a browser from '
+                          f'{weights.page}, and put them as {weights.name}.pth into the folder that RES2NET_MM_WEIGHTS '
+                          'names')
 
 
 def find_weights(name: str) -> Weights:
-    """Find public weights by their name, or by one of the architecture of that name.
+    """Find public weights by a name of theirs, or by one of the architecture of that name.
 
     Raises:
-        ValueError: If there are none; the message says whether they were never published.
+        ValueError: If there are none; the message has the names that are near, and all that there are, or says that
+            the weights were never published.
     """
-    by_name = {normalise_name(weights.name): weights for weights in WEIGHTS}
+    by_name = _known_weights()
     if normalise_name(name) in by_name:
         return by_name[normalise_name(name)]
-    try:
-        row = resolve(name)
-    except ValueError:
-        row = None
-    if row and normalise_name(row.name) in by_name:
-        return by_name[normalise_name(row.name)]
-    unpublished = row.unpublished if row else CIFAR_MODELS if normalise_name(name).startswith(CIFAR_NAMES) else ''
+    unpublished = CIFAR_MODELS if normalise_name(name).startswith(CIFAR_NAMES) else next(
+        (row.unpublished for row in ARCHITECTURES
+         if normalise_name(name) in map(normalise_name, known_names(row))), '')
     if unpublished:
         raise CheckpointError(
             f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put its '
             f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
-    names = ', '.join(weights.name for weights in WEIGHTS)
-    raise CheckpointError(f'{SCHEME}{name}: no public weights of that name; there are {names}')
+    near = get_close_matches(normalise_name(name), by_name, n=3)
+    meant = ' or '.join(dict.fromkeys(by_name[key].name for key in near))
+    names = ', '.join(weights.name for weights in (*WEIGHTS, *BY_HAND))
+    raise CheckpointError(f'{SCHEME}{name}: no public weights of that name; '
+                          + (f'did you mean {meant}? ' if meant else '') + f'there are {names}')
+
+
+def _known_weights() -> dict[str, Weights]:
+    """Weights by every name of theirs, normalised; an architecture's names are those of the weights called like it."""
+    by_name = {normalise_name(name): weights for weights in (*WEIGHTS, *BY_HAND)
+               for name in (weights.name, *weights.aliases)}
+    for row in ARCHITECTURES:
+        weights = by_name.get(normalise_name(row.name))
+        if weights:
+            by_name = {**{normalise_name(name): weights for name in (row.name, *row.aliases)}, **by_name}
+    return by_name

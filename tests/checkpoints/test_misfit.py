@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from res2net_mm import Res2Net
+from res2net_mm import DLA, Res2Net
 from res2net_mm.checkpoints.misfit import describe_weights
 
 RESNET = dict(scales=1, base_width=64)
@@ -13,15 +13,25 @@ RESNET = dict(scales=1, base_width=64)
     (dict(arch='res2net101_v1b_26w4s'), 'Res2Net-101 26w4s (deep stem)'),
     (RESNET, 'ResNet-50 (7x7 stem)'),
     (dict(scales=1, base_width=4, groups=32), 'ResNeXt-50 (7x7 stem)'),
-    (dict(arch='res2next50_8c4w4s'), 'Res2NeXt-50 (7x7 stem)'),
+    (dict(arch='res2next50_8c4w4s'), 'Res2NeXt-50 8c4w4s (7x7 stem)'),
 ])
 def test_description(arguments, description):
     with torch.device('meta'):
         assert describe_weights(Res2Net(**arguments).state_dict()) == description
 
 
+@pytest.mark.parametrize('arch, description', [
+    ('dla60', 'DLA'), ('dla60_res2net', 'DLA 28w4s'), ('dla60_res2next', 'DLA 8c4w4s')])
+def test_description_of_another_trunk(arch, description):
+    with torch.device('meta'):
+        weights = DLA(arch=arch).state_dict()
+    assert describe_weights(weights) == description
+    with pytest.raises(ValueError, match=f'^The checkpoint of a {description} does not fit Res2Net-26 26w4s'):
+        Res2Net(depth=26).load_state_dict(weights)
+
+
 def test_strange_shapes_are_not_described():
-    for shape in ((), (0, 4, 3, 3), (4, )):
+    for shape in ((), (0, 4, 3, 3), (4, 0, 3, 3), (4, )):
         assert describe_weights({'layer1.0.conv1.weight': torch.ones(4, 4, 1, 1),
                                  'layer1.0.convs.0.weight': torch.ones(shape)}) == ''
 

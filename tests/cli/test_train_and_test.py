@@ -1,6 +1,7 @@
 """tools/train.py and tools/test.py on a handful of shapes: train, resume, test, and every way of getting it wrong."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -51,6 +52,28 @@ def test_train_resume_test(shapes, trained, tmp_path, capsys):
     assert json.loads(report.read_text())['coco/bbox_mAP'] == evaluated[-1]['coco/bbox_mAP']
     assert out.stat().st_size > 0
     assert len(list((tmp_path / 'drawn').rglob('*.png'))) == 3
+
+
+@pytest.mark.slow
+def test_a_public_detector_by_name(shapes, trained, tmp_path, monkeypatch, capsys):
+    """``tools/test.py CONFIG res2net_mm://NAME`` and ``load_from`` take a whole model, and say what function it has."""
+    checkpoint = Path((trained / 'last_checkpoint').read_text())
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
+    shutil.copy(checkpoint, tmp_path / 'faster_rcnn_r2n101_v1b_coco.pth')
+    source = 'res2net_mm://faster_rcnn_r2n101_v1b_coco'
+    results, warning = [], f"{source}: these weights were trained as stage_pool='strided', and this Res2Net-26 "
+    for name, given in (('file', str(checkpoint)), ('name', source)):
+        run_test([DEMO, given, *arguments(shapes, tmp_path / name, f'experiment_name={name}')])
+        results.append(json.loads(next((tmp_path / name).glob('*/*.json')).read_text())['coco/bbox_mAP'])
+        assert capsys.readouterr().out.count(warning) == (name == 'name')
+    assert results[0] == results[1]
+
+    run_train([DEMO, *arguments(shapes, tmp_path / 'on', f'load_from={source}', 'train_cfg.max_iters=1',
+                                'experiment_name=on', 'optim_wrapper.optimizer.lr=0')])
+    assert capsys.readouterr().out.count(warning) == 1
+    trained_on, before = (torch.load(path, weights_only=False)['state_dict']
+                          for path in (tmp_path / 'on' / 'iter_1.pth', checkpoint))
+    assert torch.equal(trained_on['backbone.layer1.0.conv1.weight'], before['backbone.layer1.0.conv1.weight'])
 
 
 @pytest.mark.slow

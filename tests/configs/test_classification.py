@@ -13,11 +13,11 @@ from mmengine.runner import Runner
 from torch.utils.flop_counter import FlopCounterMode
 
 from res2net_mm import load_config
-from res2net_mm.checkpoints.hub import file_name
 from res2net_mm.cli.arguments import common_arguments
 from res2net_mm.cli.test import main as run_test
 from res2net_mm.models.names import resolve
-from res2net_mm.models.pretrained import SCHEME, find_weights, public_weights
+from res2net_mm.models.pretrained import SCHEME, find_weights
+from res2net_mm.models.public_weights import WEIGHTS
 from res2net_mm.reproduction.runs import count_parameters
 from res2net_mm.reproduction.tables import read_tables
 from res2net_mm.utils.config_edits import move_data_root
@@ -139,10 +139,9 @@ def test_header_has_the_public_weights(path):
     text = header(path)
     arch = load_config(path).model.backbone.get('arch')
     for name in re.findall(r'res2net_mm://(\w+)', text):
-        row = find_weights(name)
-        for numbers in (f'{row.authors[0]:.2f} / {row.authors[1]:.2f}', f'{row.timm[0]:.3f} / {row.timm[1]:.3f}'):
-            assert numbers in text
-    assert ('res2net_mm://' in text) == (arch in [name for name, _, _ in public_weights()] or path.stem in (
+        for accuracy, digits in zip(find_weights(name).accuracies, (2, 3)):
+            assert ' / '.join(f'{value:.{digits}f}' for value in accuracy.values) in text
+    assert ('res2net_mm://' in text) == (arch in [weights.name for weights in WEIGHTS] or path.stem in (
         'imagenet_r2n50_26w4s', 'imagenet_r2n101_26w4s'))
 
 
@@ -307,7 +306,7 @@ def test_public_weights(config, weights, model, layout, tiny_imagenet, tmp_path,
                       trained=lambda: dict(epoch=3, state_dict={f'module.{k}': v for k, v in state.items()}))[layout]()
     end = '.safetensors' if layout == 'timm' else '.pth'
     if weights:
-        [path] = [tmp_path / file_name(url) for url in find_weights(weights).urls if url.endswith(end)][:1]
+        path = next(tmp_path / file.name for file in find_weights(weights).files if file.name.endswith(end))
         monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
         monkeypatch.setattr('res2net_mm.checkpoints.hub.find_problem', lambda *_: '')  # its hash is another
     else:

@@ -28,6 +28,8 @@ MMDETS_TWINS = {  # mmdet's own recipes
     'cascade_rcnn_r2n101_v1b_coco.py': 'mmdet::cascade_rcnn/cascade-rcnn_r101_fpn_20e_coco.py',
     'cascade_mask_rcnn_r2n101_v1b_coco.py': 'mmdet::cascade_rcnn/cascade-mask-rcnn_r101_fpn_20e_coco.py',
     'htc_r2n101_v1b_coco.py': 'mmdet::htc/htc_r101_fpn_20e_coco.py',
+    'vfnet_r2n101_v1b_coco.py': 'mmdet::vfnet/vfnet_r101_fpn_ms-2x_coco.py',
+    'vfnet_r2n101_v1b_mdconv_coco.py': 'mmdet::vfnet/vfnet_r101-mdconv-c3-c5_fpn_ms-2x_coco.py',
 }
 HEADLINES = ['top1_err', 'voc_map', 'miou', 'mask_ap']  # of a row of the paper: what a README has of it
 FRONT_DOORS = ['deeplabv3plus_r2n50_voc12aug.py', 'faster_rcnn_r2n50_coco.py', 'mask_rcnn_r2n50_coco.py',
@@ -194,12 +196,13 @@ def test_takes_mmdets_published_detectors(path):
 
 
 @pytest.mark.slow
-def test_published_detector_function():
+@pytest.mark.parametrize('ours, theirs', [
+    ('cascade_rcnn_r2n101_v1b_coco.py', 'mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py'),
+    ('vfnet_r2n101_v1b_mdconv_coco.py', 'mmdet::vfnet/vfnet_res2net101-mdconv-c3-c5_fpn_ms-2x_coco.py')])
+def test_published_detector_function(ours, theirs):
     pytest.importorskip('mmdet')
     init_default_scope('mmdet')
-    path = config_path('cascade_rcnn_r2n101_v1b_coco.py')
-    ours = load_config(path).model
-    theirs = load_config('mmdet::res2net/cascade-rcnn_res2net-101_fpn_20e_coco.py').model
+    ours, theirs = load_config(config_path(ours)).model, load_config(theirs).model
     theirs, ours = (randomise(MODELS.build(dict(cfg.backbone, init_cfg=None))) for cfg in (theirs, ours))
     ours.load_state_dict(theirs.state_dict())
     ours.train(False), theirs.train(False)

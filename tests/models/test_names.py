@@ -8,13 +8,10 @@ from helpers import ROOT
 from mmengine.registry import MODELS
 
 from res2net_mm import DLA, Res2Net
+from res2net_mm.checkpoints.weights import WeightFile
 from res2net_mm.models import names, pretrained
 from res2net_mm.models.complexity import count
-from res2net_mm.models.names import ARCHITECTURES, build_backbone, find_name, normalise_name, resolve
-
-
-def known_names(row):
-    return (row.name, *row.aliases, *(weights.name for weights in row.weights if weights.name))
+from res2net_mm.models.names import ARCHITECTURES, build_backbone, find_name, known_names, normalise_name, resolve
 
 
 def test_every_name_means_one_architecture():
@@ -67,12 +64,14 @@ def test_one_row_is_all_that_a_variant_needs(tmp_path, monkeypatch):
     """arch=, res2net_mm://, what counts parameters, what the benchmark builds, what --inspect says."""
     from res2net_mm.analysis.checkpoint_inspection import recover_backbone
     from res2net_mm.benchmark import contenders
-    row = replace(resolve('res2net50_26w4s'), name='res2net26_8w3s', aliases=('Res2Net-tiny', ), weights=(
-        replace(resolve('res2net50_26w4s').weights[0], urls=('https://x.org/a/b/tiny.pth', ), size=None), ),
-        arguments=dict(names.RES2NET_ARGUMENTS, depth=26, scales=3, base_width=8))
-    rows = (*ARCHITECTURES, row)
+    row = replace(resolve('res2net50_26w4s'), name='res2net26_8w3s', aliases=('Res2Net-tiny', ),
+                  arguments=dict(names.RES2NET_ARGUMENTS, depth=26, scales=3, base_width=8))
+    weights = replace(pretrained.find_weights('res2net50_26w4s'), name=row.name, architecture=row.name,
+                      files=(WeightFile('https://x.org/a/b/tiny.pth'), ))
     for module in ('names', 'pretrained', 'layers.config_rules'):
-        monkeypatch.setattr(f'res2net_mm.models.{module}.ARCHITECTURES', rows)
+        monkeypatch.setattr(f'res2net_mm.models.{module}.ARCHITECTURES', (*ARCHITECTURES, row))
+    for module in ('names', 'pretrained'):
+        monkeypatch.setattr(f'res2net_mm.models.{module}.WEIGHTS', (*pretrained.WEIGHTS, weights))
     monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
     with torch.device('meta'):
         model = Res2Net(arch='res2net-TINY')

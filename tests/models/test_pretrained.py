@@ -1,18 +1,23 @@
 """Public weights: every name leads to a file, offline files come first, and a dead host leaves clear ways out."""
 import hashlib
+import logging
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from res2net_mm import Res2Net
+from res2net_mm import DLA, Res2Net
 from res2net_mm.checkpoints.files import write_checkpoint
-from res2net_mm.checkpoints.hub import LICENCES, digest, file_name
+from res2net_mm.checkpoints.weights import HASH_IN_NAME, WeightFile, hashed_file
 from res2net_mm.models import names
-from res2net_mm.models.pretrained import fetch_weights, find_weights, public_weights, read_weights
+from res2net_mm.models.pretrained import fetch_weights, find_weights, read_weights
+from res2net_mm.models.public_weights import BY_HAND, WEIGHTS
 
 FILE = 'res2net50_26w_4s-06e79181.pth'
 SMALL = dict(depth=26, base_channels=8)
@@ -28,20 +33,34 @@ def home(tmp_path, monkeypatch):
 
 def served(monkeypatch, *urls):
     """Let the weights of Res2Net-50 26w4s be at these addresses only."""
-    rows = [replace(row, weights=(replace(row.weights[0], urls=urls, size=None), ))
-            if row.name == 'res2net50_26w4s' else row
-            for row in names.ARCHITECTURES]
-    monkeypatch.setattr('res2net_mm.models.names.ARCHITECTURES', rows)
-    monkeypatch.setattr('res2net_mm.models.pretrained.ARCHITECTURES', rows)
+    files = tuple(hashed_file(url) if HASH_IN_NAME.search(url) else WeightFile(url) for url in urls)
+    rows = [replace(row, files=files) if row.name == 'res2net50_26w4s' else row for row in WEIGHTS]
+    monkeypatch.setattr('res2net_mm.models.pretrained.WEIGHTS', rows)
 
 
-def test_every_row_is_complete():
-    for name, row, weights in public_weights():
-        assert find_weights(name) is weights and names.resolve(name) is row
-        assert weights.urls and any(digest(url) for url in weights.urls)
-        assert all(url.startswith('https://') and url.split('/')[2] in LICENCES for url in weights.urls)
-        assert len({digest(url) for url in weights.urls if url.endswith('.pth')}) == 1, 'mirrors are the same file'
-        assert all(find_weights(alias) is row.weights[0] for alias in row.aliases)
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Weights of a small Res2Net, as the user's file for any name."""
+    folder = tmp_path / 'own'
+    folder.mkdir()
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(folder))
+    weights = Res2Net(**SMALL).state_dict()
+
+    def put(name, **outer):
+        write_checkpoint({**{f'backbone.{key}' if outer else key: value for key, value in weights.items()}, **outer},
+                         folder / f'{name}.pth')
+        return f'res2net_mm://{name}'
+
+    return put
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What the log says of functions."""
+    said = []
+    monkeypatch.setattr('res2net_mm.checkpoints.loading.print_log', lambda message, logger, level=logging.INFO:
+                        said.append(message) if level == logging.WARNING else None)
+    return said
 
 
 @pytest.mark.parametrize('name, means', [
@@ -51,15 +70,8 @@ def test_every_row_is_complete():
     ('res2net101_v1b_26w_4s', 'res2net101_v1b_26w4s'),
 ])
 def test_aliases(name, means):
-    assert names.resolve(name).name == means and find_weights(name) is names.resolve(means).weights[0]
-
-
-def test_timm_knows_the_same_models():
-    timm = pytest.importorskip('timm')
-    for _, _, weights in public_weights():
-        for url in weights.urls:
-            if 'huggingface.co' in url:
-                assert timm.get_pretrained_cfg(file_name(url)[:-len('.safetensors')]).hf_hub_id
+    assert names.resolve(name).name == means and find_weights(name) is find_weights(means)
+    assert find_weights(name).name == means
 
 
 @pytest.mark.parametrize('file', ['weights.pth', 'weights.safetensors'])
@@ -84,11 +96,78 @@ def test_unreachable_weights_say_what_to_do(home, monkeypatch):
 
 
 def test_unknown_and_unpublished_names():
-    with pytest.raises(ValueError, match='no public weights of that name; there are res2net50_48w2s, res2net50_26w4s'):
+    with pytest.raises(ValueError, match='no public weights of that name; .*there are res2net50_48w2s, res2net50_26w4'):
         fetch_weights('res2net18')
     for name in ('SE-Res2Net-50', 'se_res2net50_26w4s'):
         with pytest.raises(ValueError, match='SE-Res2Net-50 .* never published'):
             fetch_weights(name)
+
+
+@pytest.mark.parametrize('name, meant', [
+    ('res2net50_vd_sld', 'res2net50_vd_ssld or'), ('faster_rcnn_r2n101_coco', 'faster_rcnn_r2n101_v1b_coco'),
+    ('res2net50_26w_7s', 'res2net50_26w.s or'), ('xyz', '')])
+def test_unknown_names_and_those_near(name, meant):
+    words = f'did you mean {meant}.* there are' if meant else 'there are'
+    with pytest.raises(ValueError, match=f'^res2net_mm://{name}: no public weights of that name; {words} res2net50_4'):
+        find_weights(name)
+
+
+@pytest.mark.parametrize('weights', BY_HAND, ids=lambda weights: weights.name)
+def test_what_only_a_person_can_fetch(weights, own):
+    page = re.escape(weights.page)
+    with pytest.raises(ValueError, match=f'with a browser from {page}, and put them as {weights.name}.pth into the'):
+        fetch_weights(weights.name.upper())
+    own(weights.name)
+    for name in (weights.name, weights.name.upper()):
+        assert fetch_weights(name).name == f'{weights.name}.pth'
+
+
+@pytest.mark.parametrize('name, stage_pool, warns', [
+    ('res2net50_26w4s', 'always', False), ('Res2Net-50', 'strided', True),
+    ('res2net50_vd_ssld', 'strided_hierarchical', False), ('res2net50_26w4s_paddle', 'always', True),
+    ('faster_rcnn_r2n101_v1b_coco', 'strided', False), ('faster_rcnn_r2n101_v1b_coco', 'always', True),
+    ('mine', 'strided', False)])
+def test_weights_of_another_function_are_said_to_be_that(name, stage_pool, warns, own, warnings):
+    """Once for each load, whichever way they come, in a backbone or in a whole model; never those of the user's own."""
+    model = Res2Net(**SMALL, stage_pool=stage_pool, init_cfg=dict(type='Pretrained', checkpoint=own(name)))
+    model.init_weights()
+    published = find_weights(name) if name != 'mine' else None
+    for loaded in range(1, 4):
+        assert len(warnings) == loaded * warns
+        for message in warnings:
+            assert message.startswith(f'res2net_mm://{published.name}: these weights were')
+            assert f"trained as stage_pool='{published.stage_pool}'" in message
+            assert f"Res2Net-26 26w4s computes stage_pool='{stage_pool}'" in message
+            assert f"Set stage_pool='{published.stage_pool}'" in message
+        if loaded == 1:
+            model.load_state_dict(read_weights(f'res2net_mm://{name}'))
+        elif loaded == 2:
+            whole = torch.nn.Module()
+            whole.backbone, whole.head = model, torch.nn.Linear(2, 2)
+            (Path(os.environ['RES2NET_MM_WEIGHTS']) / f'{name}.pth').unlink()
+            source = own(name, **{'head.weight': torch.ones(2, 2), 'head.bias': torch.ones(2)})
+            load_checkpoint(whole, source, strict=True)
+    assert torch.equal(whole.head.weight, torch.ones(2, 2))
+
+
+def test_a_trunk_without_a_choice_has_no_warning(tmp_path, monkeypatch, warnings):
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
+    model = DLA(arch='dla60_res2net')
+    write_checkpoint(model.state_dict(), tmp_path / 'dla60_res2net.pth')
+    model.load_state_dict(read_weights('res2net_mm://dla60_res2net'))
+    assert warnings == []
+
+
+def test_a_file_of_another_variant_under_a_name(tmp_path, monkeypatch):
+    """It is said which weights were asked for, what the file holds, and what it was to go into."""
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path))
+    write_checkpoint(Res2Net(depth=26).state_dict(), tmp_path / 'res2net50_14w8s.pth')
+    model = Res2Net(depth=26, base_width=14, scales=8,
+                    init_cfg=dict(type='Pretrained', checkpoint='res2net_mm://res2net50_14w8s'))
+    with pytest.raises(ValueError, match=(
+            r'^res2net_mm://res2net50_14w8s: The checkpoint of a Res2Net-26 26w4s \(7x7 stem\) does not fit '
+            r'Res2Net-26 14w8s \(7x7 stem\), nothing was loaded. Keys .*\(104, 64, 1, 1\) instead of \(112, 64, 1,')):
+        model.init_weights()
 
 
 def test_your_own_weights_serve_an_unpublished_name(tmp_path, monkeypatch):
