@@ -145,7 +145,7 @@ class _Fetch:
             return self._write(answer, self._part_of(answer))
 
     def _write(self, answer: Transfer, kept: Path | None) -> Path:
-        most = min(MOST_BYTES, *([self.size] if self.size else []))
+        most = min(MOST_BYTES, self.size or MOST_BYTES)
         room = answer.start + shutil.disk_usage(self.path.parent).free - KEEP_FREE
         if answer.total is not None and answer.total > most:
             raise DownloadError(f'it announces {answer.total} bytes, where {most} are expected')

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Sequence
 
 from ..utils.errors import CheckpointError
+from . import trusted_hashes
 from .download import find_problem
-from .trusted_hashes import COMMITTED, describe_file, find_committed, find_trusted, record
+from .trusted_hashes import describe_file, find_committed, find_trusted, record
 from .weights import WeightFile, Weights
 
 OK, WRONG, UNKNOWN, NOT_RECORDED = 'ok', 'wrong', 'unknown', 'not recorded'
@@ -51,14 +52,13 @@ def verify_folder(folder: Path, table: Sequence[Weights]) -> list[Verdict]:
     return [_verify(path, known[path.name]) if path.name in known else Verdict(path, UNKNOWN) for path in paths]
 
 
-def record_verified(verdicts: Sequence[Verdict], file: Path = COMMITTED) -> list[str]:
+def record_verified(verdicts: Sequence[Verdict]) -> list[str]:
     """Record the full hashes of files in the file of hashes that this project commits.
 
     Those are recorded that have a recorded or published hash and agree with it: nothing speaks for the others.
 
     Args:
         verdicts (Sequence[Verdict]): As ``verify_folder`` gives them.
-        file (Path): The file of hashes. Defaults to this project's.
 
     Returns:
         list[str]: The names of what was added, sorted.
@@ -73,7 +73,7 @@ def record_verified(verdicts: Sequence[Verdict], file: Path = COMMITTED) -> list
     added = {verdict.path.name: describe_file(verdict.path, verdict.file.url) for verdict in verdicts
              if verdict.file and not find_committed(verdict.path.name) and is_vouched(verdict)}
     if added:
-        record(file, added)
+        record(trusted_hashes.COMMITTED, added)
     return sorted(added)
 
 

@@ -50,18 +50,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def list_weights(args: Namespace) -> None:
     """Print the table of public weights."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..checkpoints.hub import find_cached
     from ..models.public_weights import WEIGHTS
-    table = Table('name', 'backbone', 'accuracy', 'size', 'licence', 'here, and how it is checked')
+    width = max(len(weights.name) for weights in WEIGHTS)  # so that names can be copied
+    table = Table(Column('name', min_width=width), Column('backbone', overflow='fold'), 'accuracy', 'size', 'licence',
+                  Column('here, and how it is checked', overflow='fold'))
     for weights in WEIGHTS:
         cached = find_cached(weights)
         size = next((file.size for file in weights.files if file.size), None)
         accuracies = [f'{" / ".join(map(str, one.values))} {one.metric} ({one.source})' for one in weights.accuracies]
         table.add_row(weights.name, weights.architecture, next(iter(accuracies), ''),
                       mebibytes(size) if size else '', weights.licence,
-                      f'{cached[1]}: {trust_of(cached[0])}' if cached else trust_of(weights.files[0]))
+                      f'{cached[1]}: {trust_of(cached[0])}' if cached else f'no: {trust_of(weights.files[0])}')
     console().print(table)
 
 
