@@ -49,22 +49,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def list_weights(args: Namespace) -> None:
-    """Print the table of public weights."""
+    """Print the table of public weights, and the paths of those that are here."""
     from rich.table import Column, Table
 
     from ..checkpoints.hub import find_cached
     from ..models.public_weights import WEIGHTS
-    width = max(len(weights.name) for weights in WEIGHTS)  # so that names can be copied
-    table = Table(Column('name', min_width=width), Column('backbone', overflow='fold'), 'accuracy', 'size', 'licence',
-                  Column('here, and how it is checked', overflow='fold'))
+    # Names stay whole, to be copied.
+    table = Table(Column('name', no_wrap=True), 'backbone', 'accuracy', 'size', 'licence', 'checked by')
+    here = []
     for weights in WEIGHTS:
         cached = find_cached(weights)
+        if cached:
+            here.append(f'{weights.name}: {cached[1]}')
         size = next((file.size for file in weights.files if file.size), None)
         accuracies = [f'{" / ".join(map(str, one.values))} {one.metric} ({one.source})' for one in weights.accuracies]
-        table.add_row(weights.name, weights.architecture, next(iter(accuracies), ''),
-                      mebibytes(size) if size else '', weights.licence,
-                      f'{cached[1]}: {trust_of(cached[0])}' if cached else f'no: {trust_of(weights.files[0])}')
+        table.add_row(weights.name, weights.architecture, next(iter(accuracies), ''), mebibytes(size) if size else '',
+                      weights.licence, trust_of(cached[0] if cached else weights.files[0]))
     console().print(table)
+    print('\n'.join(['On this machine:', *here]) if here else 'None of them is on this machine')
 
 
 def show_weights(args: Namespace) -> None:

@@ -52,13 +52,13 @@ def named(folder):
     return path.name
 
 
-def test_list_and_show(host, capsys):
+def test_list_and_show(host, tmp_path, capsys):
     main(['download', NAME])
     capsys.readouterr()
     main(['list'])
     table = capsys.readouterr().out
     assert all(weights.name in table for weights in public_weights.WEIGHTS)
-    assert 'full hash of the first use' in table and '8 digits of a hash' in table and 'CC BY-NC-SA' in table
+    assert f'{NAME}: {tmp_path}' in table and '8 digits of a' in table and 'CC BY-NC-SA' in table
     main(['show', 'Res2Net-50'])
     shown = capsys.readouterr().out
     for part in (f'res2net_mm://{NAME}', 'always', 'CC BY-NC-SA 4.0, by the authors', '22.01 / 6.15', '224² from 256',

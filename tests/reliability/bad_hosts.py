@@ -25,7 +25,7 @@ STOPPED = 'it has sent nothing more after \\d+ bytes for 0.6 s|timed out'
 FAULTS = {  # kind of host: how the table calls it, what is said of it (None: nothing), whether a part is kept
     'refused': ('refuses', 'refused', False),
     'missing': ('404', '404', False),
-    'error': ('500', '500', False),
+    'error': ('500', '500|it has not said', False),  # which some versions of huggingface_hub ask again
     'hang': ('never answers', ANSWERED, False),
     'drip_headers': ('answers a byte at a time', ANSWERED, False),
     'hang_body': ('stops in the middle', STOPPED, True),

@@ -113,6 +113,12 @@ def test_another_version_is_not_continued(server, cache, monkeypatch):
         hub.fetch_url(url)
     write_checkpoint({'w': torch.zeros(999)}, cache / 'other.pth')
     server.content, server.etag = (cache / 'other.pth').read_bytes(), 'another'
+    with monkeypatch.context() as patch:  # which begins anew, and is cut off, too
+        patch.setattr(Host, 'short', Host.cuts)
+        with pytest.raises(FileNotFoundError):
+            hub.fetch_url(url)
+        assert len(parts(cache)) == 1
+    server.etag = 'a third'
     monkeypatch.setattr(Host, 'short', Host.good)
     assert hub.fetch_url(url).read_bytes() == server.content and not parts(cache)
     assert server.headers[-2]['Range'] and server.headers[-1]['Range'] is None
@@ -266,7 +272,9 @@ def test_a_lock_of_a_stopped_process_holds_up_nobody(server, cache, content, mon
     with subprocess.Popen([sys.executable, '-c', code, cache / '.locks' / f'{server.file}.lock'],
                           stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
+        start = time.monotonic()
         assert fetch_weights(NAME).read_bytes() == content and holder.poll() is None
+        assert time.monotonic() - start < 2 * TIME_OUT
         holder.kill()
 
 
