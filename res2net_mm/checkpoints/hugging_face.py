@@ -112,14 +112,15 @@ def _point_to(blob: Path, folder: Path, hub_file: HubFile, commit: str) -> Path:
     """Let the file of a commit be this content, and the revision that commit; by links, or copies without them."""
     path = folder / 'snapshots' / commit / hub_file.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    try:
-        path.symlink_to(os.path.relpath(blob, path.parent))
-    except FileExistsError:  # of a process that was faster
-        pass
-    except (OSError, NotImplementedError):
-        with open(blob, 'rb') as source, whole_file(path) as file:
-            shutil.copyfileobj(source, file)
+    if not path.exists() or not path.samefile(blob):
+        path.unlink(missing_ok=True)
+        try:
+            path.symlink_to(os.path.relpath(blob, path.parent))
+        except FileExistsError:  # of a process that was faster
+            pass
+        except (OSError, NotImplementedError):
+            with open(blob, 'rb') as source, whole_file(path) as file:
+                shutil.copyfileobj(source, file)
     if hub_file.revision != commit:
         reference = folder / 'refs' / hub_file.revision
         reference.parent.mkdir(parents=True, exist_ok=True)

@@ -361,6 +361,16 @@ def test_the_hub_and_its_cache(server, hugging, monkeypatch):
     assert fetch_weights(NAME) == path and len(server.asked) == asked
 
 
+def test_the_hub_where_there_are_no_links(server, hugging, monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(Path, 'symlink_to', refuse)
+    path = fetch_weights(NAME)
+    assert path.read_bytes() == server.hub_content and not path.is_symlink()
+    assert fetch_weights(NAME) == path and len(server.asked) == 2
+
+
 def test_offline_the_hub_is_not_asked(server, hugging, monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
     with pytest.raises(FileNotFoundError, match='it is not asked, since HF_HUB_OFFLINE is set'):
