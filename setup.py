@@ -90,7 +90,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', 'py.typed']},
+    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', 'checkpoints/hashes.json', 'py.typed']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
@@ -101,6 +101,7 @@ setup(
         'cls': CLS,
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
+        'hub': ['huggingface_hub>=0.20'],
         'analysis': ANALYSIS,
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython',
                 'ninja', 'psutil', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py

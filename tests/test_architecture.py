@@ -21,10 +21,10 @@ ROWS = {  # a room may import those of lower rows, and no other of its own
     'datasets': 4, 'evaluation': 4, 'acceleration': 4,
     'engine': 5,
     'apis': 6, 'analysis': 6, 'benchmark': 6, 'reproduction': 6,
-    'doctor': 7, 'cli': 7,
+    'doctor': 7, 'weights': 7, 'cli': 7,
     '__init__': 8,  # of the package: names to look up later, and the version
 }
-LIGHT = ('version', 'utils', 'doctor', 'cli', '__init__')  # rooms that import neither torch nor a toolbox
+LIGHT = ('version', 'utils', 'doctor', 'weights', 'cli', '__init__')  # rooms that import neither torch nor a toolbox
 HEAVY = ('torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'triton', 'mmengine', 'mmcv', 'mmdet',
          'mmseg', 'mmpose', 'mmpretrain')
 LIGHT_OF_MMENGINE = ('mmengine.config', 'mmengine.registry')

@@ -1,59 +1,71 @@
 """Downloads that end: with a whole file, or with an error that says why there is none."""
 from __future__ import annotations
 
+import errno
 import hashlib
-import queue
+import os
 import shutil
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
-from typing import Iterator
-from urllib.request import Request, urlopen
+from typing import Iterator, Mapping
 
 import torch.hub
+from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
-from ..utils.whole_file import whole_file
+from ..utils.whole_file import NO_SPACE, UNFINISHED, NoSpaceError, flush_folder, mebibytes, missing_space
+from . import transfer
 from .reading import check_format
+from .transfer import CutError, DownloadError, Transfer, open_transfer
 
-SILENCE = 30.0  # seconds in which a host must answer, and send at least a byte
-WINDOW = 60.0  # seconds over which the speed is measured
-SLOWEST = 2048  # bytes per second
 MOST_BYTES = 20 << 30
 KEEP_FREE = 256 << 20  # bytes of the disk
-CHUNK = 1 << 18
+ATTEMPTS = 10  # to have a file from a host that cuts it off, as long as each brings so many bytes:
+WORTH_ASKING_AGAIN = 1 << 20
+PART = '.part'
 
 
-class DownloadError(OSError):
-    """A host did not send the file; the text says what it did."""
+class AnotherFileError(DownloadError):
+    """A host sent a whole file, and not the right one."""
 
 
-def download(url: str, path: Path, size: int | None = None, digest: str = '') -> None:
+def download(url: str, path: Path, size: int | None = None, digest: str = '',
+             headers: Mapping[str, str] | None = None, lock: Path | None = None) -> None:
     """Download a checkpoint beside ``path``, check it, and rename it: ``path`` is never a part of a file.
 
-    Several processes may do so at once. A progress bar is shown on a terminal, and a line in the log elsewhere.
+    What a host has sent before it stopped is kept, as ``.NAME.….part``, and continued the next time, if it can be told
+    that it is of the same version: the host names versions (an ETag or a date), or ``digest`` is known. A continued
+    file that is not right is fetched whole, once. Of several processes one fetches a file and the others wait for it.
+    A progress bar is shown on a terminal, and a line in the log elsewhere.
 
     Args:
         url (str): The address (http, https or file).
-        path (Path): Where to put it; what lies there is replaced.
+        path (Path): Where to put it; a wrong file that lies there is replaced.
         size (int | None): The bytes that it must have, if they are known. Defaults to None.
         digest (str): How its SHA-256 must begin, as far as that is known. Defaults to ''.
+        headers (Mapping[str, str] | None): For the host, not for those that it redirects to. Defaults to None.
+        lock (Path | None): A file to lock meanwhile. Defaults to None, one in the folder ``.locks`` beside ``path``.
 
     Raises:
         DownloadError: If the host does not answer, stops, is too slow, or sends too much, too little or something else.
+        NoSpaceError: If the disk has no room for it.
         OSError: If ``path`` cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    print_log(f'Downloading {url} to {path}', logger='current')
-    with whole_file(path) as file:
-        for chunk in _receive(url, path.parent, size):
-            file.write(chunk)
-        file.flush()
-        problem = find_problem(Path(file.name), size, digest)
-        if problem:
-            raise DownloadError(f'it sent {problem}')
+    lock = lock or path.parent / '.locks' / f'{path.name}.lock'
+    with _one_at_a_time(path, url, lock) as alone:
+        if path.is_file() and not find_problem(path, size, digest):
+            return  # another process has fetched it
+        print_log(f'Downloading {url} to {path}', logger='current')
+        whole = _Fetch(url, path, size, digest, headers or {}, alone).run()
+        os.replace(whole, path)
+        flush_folder(path.parent)
+        for part in _parts(path):
+            part.unlink(missing_ok=True)
 
 
 def find_problem(path: Path, size: int | None = None, digest: str = '') -> str:
@@ -73,88 +85,162 @@ def find_problem(path: Path, size: int | None = None, digest: str = '') -> str:
         except ValueError as error:
             return f'no checkpoint ({str(error).replace(str(path), path.name)})'
         return ''
+    found = hash_file(path)
+    shown = max(len(digest) if len(digest) < 64 else 16, 8)
+    return '' if found.startswith(digest) else (
+        f'another file: its SHA-256 begins with {found[:shown]} instead of {digest[:shown]}')
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     found = hashlib.sha256()
     with open(path, 'rb') as file:
         for chunk in iter(lambda: file.read(1 << 20), b''):
             found.update(chunk)
-    return '' if found.hexdigest().startswith(digest) else (
-        f'another file: its SHA-256 begins with {found.hexdigest()[:8]} instead of {digest}')
+    return found.hexdigest()
 
 
-def _receive(url: str, folder: Path, size: int | None) -> Iterator[bytes]:
-    """What a host sends, as long as it sends; a thread waits for it, since nothing else ends every kind of wait."""
-    if url.split(':')[0] not in ('http', 'https', 'file'):
-        raise DownloadError('the address must begin with http:// or https://')
-    received: queue.Queue[bytes | int | None | Exception] = queue.Queue(maxsize=16)
-    stopped = threading.Event()
-    threading.Thread(target=_request, args=(url, received, stopped), daemon=True).start()
-    try:
-        announced = _next(received, 'it has not answered')
-        assert announced is None or isinstance(announced, int)
-        most = min(MOST_BYTES, shutil.disk_usage(folder).free - KEEP_FREE, *([size] if size else []))
-        if announced is not None and announced > most:
-            raise DownloadError(f'it announces {announced} bytes, where {most} are expected or have room')
-        bar = torch.hub.tqdm(total=announced, unit='B', unit_scale=True, disable=not sys.stderr.isatty())
-        with bar:
-            yield from _measured(received, announced, most, bar)
-    finally:
-        stopped.set()
+class _Fetch:
+    """One file from one host, in as many attempts as are worth it."""
 
+    def __init__(self, url: str, path: Path, size: int | None, digest: str, headers: Mapping[str, str],
+                 alone: bool) -> None:
+        self.url, self.path, self.size, self.digest, self.headers = url, path, size, digest, headers
+        self.alone = alone  # only then what is left may be continued
 
-def _measured(received: queue.Queue, announced: int | None, most: int, bar: torch.hub.tqdm) -> Iterator[bytes]:
-    total, window_start, window_bytes = 0, time.monotonic(), 0
-    while True:
-        chunk = _next(received, f'it has sent nothing more after {total} bytes')
-        if not chunk:
-            break
-        assert isinstance(chunk, bytes)
-        total += len(chunk)
-        window_bytes += len(chunk)
-        bar.update(len(chunk))
-        if total > most:
-            raise DownloadError(f'it sends more than {most} bytes, what is expected or has room')
-        duration = time.monotonic() - window_start
-        if duration > WINDOW:
-            if window_bytes < SLOWEST * duration:
-                raise DownloadError(f'it sends {window_bytes / duration:.0f} bytes per second, and {SLOWEST} are the '
-                                    'least')
-            window_start, window_bytes = time.monotonic(), 0
-        yield chunk
-    if announced is not None and total != announced:
-        raise DownloadError(f'it announced {announced} bytes, and sent {total}')
-
-
-def _next(received: queue.Queue, silence: str) -> bytes | int | None:
-    try:
-        item = received.get(timeout=SILENCE)
-    except queue.Empty:
-        raise DownloadError(f'{silence} for {SILENCE:g} s') from None
-    if isinstance(item, Exception):
-        raise DownloadError(f'{type(item).__name__}: {item}') from item
-    return item
-
-
-def _request(url: str, received: queue.Queue, stopped: threading.Event) -> None:
-    """Put the announced length (or None), the chunks, and b'' at the end; or an exception."""
-
-    def put(item: bytes | int | None | Exception) -> None:
-        while not stopped.is_set():
+    def run(self) -> Path:
+        """Fetch the file, and return where it lies."""
+        part = self._find_part()
+        continued = part is not None  # what an earlier call has left
+        for _ in range(ATTEMPTS):
+            before = part.stat().st_size if part else 0
             try:
-                return received.put(item, timeout=1)
-            except queue.Full:
+                written = self._receive(part)
+            except CutError as error:
+                cut, part = error, self._find_part()
+                if not part or part.stat().st_size < before + WORTH_ASKING_AGAIN:
+                    raise
                 continue
-        raise InterruptedError
+            problem = find_problem(written, self.size, self.digest)
+            if not problem:
+                return written
+            written.unlink()
+            if not continued:
+                raise AnotherFileError(f'it sent {problem}')
+            part, continued = None, False
+        raise cut
 
-    with suppress(InterruptedError):
+    def _find_part(self) -> Path | None:
+        return next(iter(_parts(self.path, self.url)), None) if self.alone else None
+
+    def _receive(self, part: Path | None) -> Path:
+        start = part.stat().st_size if part else 0
+        with open_transfer(self.url, start, self.headers) as answer:
+            kept = self._part_of(answer)
+            if part and part != kept:  # of another version
+                part.unlink()
+            if not answer.start or (part == kept and answer.start == start):
+                return self._write(answer, kept)
+        with open_transfer(self.url, 0, self.headers) as answer:
+            return self._write(answer, self._part_of(answer))
+
+    def _write(self, answer: Transfer, kept: Path | None) -> Path:
+        most = min(MOST_BYTES, self.size or MOST_BYTES)
+        room = answer.start + shutil.disk_usage(self.path.parent).free - KEEP_FREE
+        if answer.total is not None and answer.total > most:
+            raise DownloadError(f'it announces {answer.total} bytes, where {most} are expected')
+        if answer.total is not None and answer.total > room:
+            raise NoSpaceError(errno.ENOSPC, f"there is no room in '{self.path.parent}': the file takes "
+                               f'{mebibytes(answer.total)}, and {mebibytes(KEEP_FREE)} of the disk must stay free')
+        written = kept or self.path.with_name(
+            f'.{self.path.name}.{os.getpid()}.{threading.get_ident()}{UNFINISHED}')
+        whole_or_kept = False
         try:
-            # Whoever waits for this thread has the clock; this time-out only ends the thread, some time after.
-            with urlopen(Request(url, headers={'User-Agent': 'res2net_mm'}), timeout=2 * SILENCE) as response:
-                length = response.headers.get('Content-Length')
-                put(int(length) if length else None)
-                for chunk in iter(lambda: response.read1(CHUNK), b''):
-                    put(chunk)
-                put(b'')
-        except InterruptedError:
+            with open(written, 'ab' if answer.start else 'wb') as file, torch.hub.tqdm(
+                    total=answer.total, initial=answer.start, unit='B', unit_scale=True,
+                    disable=not sys.stderr.isatty()) as bar:
+                for chunk in answer.chunks(min(most, room)):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                file.flush()
+                os.fsync(file.fileno())
+            whole_or_kept = True
+        except (CutError, KeyboardInterrupt):
+            whole_or_kept = kept is not None and written.stat().st_size > 0
             raise
-        except Exception as error:
-            put(error)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            written.unlink()  # before the free space is measured
+            text = f"'{self.path}' was not written: {missing_space(self.path.parent, answer.total)}"
+            raise NoSpaceError(error.errno, text) from error
+        finally:
+            if not whole_or_kept:
+                written.unlink(missing_ok=True)
+        return written
+
+    def _part_of(self, answer: Transfer) -> Path | None:
+        """Where to keep what has arrived of this version of the file; None if versions cannot be told apart."""
+        if not self.alone or answer.total is None or not (answer.version or self.digest):
+            return None
+        version = _short_hash(f'{answer.version} {answer.total} {self.digest}')
+        return self.path.with_name(f'.{self.path.name}.{_short_hash(self.url)}-{version}{PART}')
+
+
+def _parts(path: Path, url: str = '') -> list[Path]:
+    """What was kept of a file, from one address or from all."""
+    address = _short_hash(url) if url else '?' * 12
+    return sorted(path.parent.glob(f'.{escape(path.name)}.{address}-{"?" * 12}{PART}'))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _one_at_a_time(path: Path, url: str, lock: Path) -> Iterator[bool]:
+    """Wait while another process of this machine fetches the file, as long as that one gets on.
+
+    The lock is one of the operating system, which ends with the process that has it. Yields whether it was had: some
+    file systems have none, and a process that is stopped keeps it. What the other one was told by the same host in the
+    meantime is not asked again.
+
+    Raises:
+        DownloadError: As the other process, if that one failed.
+    """
+    failure = lock.with_suffix('.failure')
+    started = time.time()
+    held = _acquire(path, lock)
+    try:
+        if held and failure.is_file() and failure.stat().st_mtime > started:
+            failed_url, _, text = failure.read_text(encoding='utf-8').partition('\n')
+            if failed_url == url:
+                raise DownloadError(text)
+        try:
+            yield held is not None
+        except DownloadError as error:
+            if held:
+                failure.write_text(f'{url}\n{error}', encoding='utf-8')
+            raise
+        else:
+            failure.unlink(missing_ok=True)
+    finally:
+        if held:
+            held.release()
+
+
+def _acquire(path: Path, lock: Path) -> FileLock | None:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held, state, since = FileLock(str(lock)), -1, time.monotonic()
+    while True:
+        try:
+            held.acquire(timeout=0.2, poll_interval=0.05)
+            return held
+        except Timeout:
+            grown = sum(file.stat().st_size for file in path.parent.glob(f'.{escape(path.name)}.*') if file.is_file())
+            if grown != state:
+                state, since = grown, time.monotonic()
+            elif time.monotonic() - since > 2 * transfer.SILENCE:
+                return None
+        except (NotImplementedError, OSError):  # a file system without locks, such as some of a network
+            return None

@@ -1,152 +1,38 @@
 """Downloads: every kind of bad host ends in time, the next one is asked, and a wrong file is never taken up."""
-import hashlib
+import errno
 import multiprocessing
+import re
+import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
+from bad_hosts import FAULTS, SOURCES, TIME_OUT, Host, hub_address, local_host, meet, prepare
 from mmengine.runner import CheckpointLoader
 
-from res2net_mm.checkpoints import download, hub
+from res2net_mm.checkpoints import download, hub, hugging_face, transfer
 from res2net_mm.checkpoints.files import install_reader, write_checkpoint
-from res2net_mm.models import names
+from res2net_mm.checkpoints.weights import WeightFile, hashed_file
+from res2net_mm.models import public_weights
 from res2net_mm.models.pretrained import fetch_weights, read_weights
 
 NAME = 'res2net50_26w4s'
-ENOUGH = 5 * 1.2  # seconds; the longest time-out here is 1.2
-
-
-class Host(BaseHTTPRequestHandler):
-    """Answers by the first part of the path with ``server.content``; what was asked is in ``server.asked``."""
-
-    def log_message(self, *_):
-        pass
-
-    def begin(self, length):
-        self.send_response(200)
-        if length is not None:
-            self.send_header('Content-Length', str(length))
-        self.end_headers()
-
-    def do_GET(self):  # noqa: N802
-        kind, content = self.path.split('/')[1], self.server.content
-        self.server.asked.append(self.path)
-        try:
-            getattr(self, kind)(content)
-        except (BrokenPipeError, ConnectionResetError):
-            self.server.left.append(kind)
-
-    def good(self, content):
-        self.begin(len(content))
-        self.wfile.write(content)
-
-    def unannounced(self, content):
-        self.begin(None)
-        self.wfile.write(content)
-
-    def hang(self, content):
-        self.server.stopped.wait()
-
-    def drip_headers(self, content):
-        while not self.server.stopped.wait(0.1):
-            self.wfile.write(b'H')
-            self.wfile.flush()
-
-    def hang_body(self, content):
-        self.begin(len(content))
-        self.wfile.write(content[:100])
-        self.wfile.flush()
-        self.server.stopped.wait()
-
-    def drip(self, content):
-        self.begin(len(content))
-        for i in range(len(content)):
-            self.wfile.write(content[i:i + 1])
-            self.wfile.flush()
-            if self.server.stopped.wait(0.1):
-                break
-
-    def short(self, content):
-        self.begin(len(content))
-        self.wfile.write(content[:len(content) // 2])
-
-    def half(self, content):
-        self.good(content[:len(content) // 2])
-
-    def endless(self, content):
-        self.begin(None)
-        while not self.server.stopped.is_set():
-            self.wfile.write(bytes(1 << 18))
-
-    def huge(self, content):
-        self.begin(1 << 50)
-        self.server.stopped.wait()
-
-    def missing(self, content):
-        self.send_error(404)
-
-    def error(self, content):
-        self.send_error(500)
-
-    def wrong(self, content):
-        self.good(content[:-9] + bytes(9))
-
-    def page(self, content):
-        self.good(b'<html>please log in</html>')
-
-    def slow(self, content):
-        self.begin(len(content))
-        for i in range(0, len(content), len(content) // 5 + 1):
-            self.wfile.write(content[i:i + len(content) // 5 + 1])
-            self.wfile.flush()
-            self.server.stopped.wait(0.2)
-
-
-BAD = {  # kind of host: what is said of it
-    'hang': 'it has not answered for 0.6 s|timed out',
-    'drip_headers': 'it has not answered for 0.6 s',
-    'hang_body': 'it has sent nothing more after 100 bytes for 0.6 s|timed out',
-    'drip': r'it sends \d+ bytes per second, and 2048 are the least',
-    'short': r'it announced \d+ bytes, and sent \d+',
-    'endless': 'it sends more than 3145728 bytes',
-    'huge': 'it announces 1125899906842624 bytes, where 3145728',
-    'missing': 'HTTP Error 404',
-    'error': 'HTTP Error 500',
-    'wrong': 'it sent another file: its SHA-256 begins with',
-    'page': 'it sent another file: its SHA-256 begins with',
-    'half': 'it sent another file: its SHA-256 begins with',
-}
 
 
 @pytest.fixture
-def content(tmp_path):
-    write_checkpoint({'w': torch.arange(999.)}, tmp_path / 'w.pth')
-    return (tmp_path / 'w.pth').read_bytes()
+def server(monkeypatch, tmp_path):
+    """A local host, empty caches, and patience for a second."""
+    prepare(monkeypatch, tmp_path / 'home')
+    with local_host(tmp_path) as host:
+        yield host
 
 
 @pytest.fixture
-def server(content, monkeypatch, tmp_path):
-    """A local host, an empty cache, and patience for a second."""
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
-    monkeypatch.setenv('no_proxy', '*')
-    monkeypatch.delenv('RES2NET_MM_WEIGHTS', raising=False)
-    monkeypatch.setattr(download, 'SILENCE', 0.6)
-    monkeypatch.setattr(download, 'WINDOW', 0.9)
-    monkeypatch.setattr(download, 'MOST_BYTES', 3 << 20)
-    host = ThreadingHTTPServer(('127.0.0.1', 0), Host)
-    host.daemon_threads = True
-    host.content, host.asked, host.left, host.stopped = content, [], [], threading.Event()
-    host.url = f'http://127.0.0.1:{host.server_port}/'
-    host.file = f'net-{hashlib.sha256(content).hexdigest()[:8]}.pth'
-    threading.Thread(target=host.serve_forever, args=(0.05, ), daemon=True).start()
-    yield host
-    host.stopped.set()
-    host.shutdown()
-    host.server_close()
+def content(server):
+    return server.content
 
 
 @pytest.fixture
@@ -154,37 +40,102 @@ def cache(tmp_path):
     return tmp_path / 'home' / 'hub' / 'checkpoints'
 
 
-def served(monkeypatch, *urls, size=None):
+def served(monkeypatch, *files, size=None):
     """Let the weights of Res2Net-50 26w4s be at these addresses only."""
-    rows = [replace(row, weights=(replace(row.weights[0], urls=urls, size=size), )) if row.name == NAME else row
-            for row in names.ARCHITECTURES]
-    monkeypatch.setattr('res2net_mm.models.names.ARCHITECTURES', rows)
-    monkeypatch.setattr('res2net_mm.models.pretrained.ARCHITECTURES', rows)
+    files = tuple(hashed_file(file, size) if file.endswith('.pth') else WeightFile(file, size) for file in files)
+    rows = tuple(replace(row, files=files) if row.name == NAME else row for row in public_weights.WEIGHTS)
+    monkeypatch.setattr('res2net_mm.models.pretrained.WEIGHTS', rows)
 
 
-@pytest.mark.parametrize('kind', BAD)
-def test_a_bad_host_is_left_in_time_and_the_next_one_asked(kind, server, cache, content, monkeypatch):
-    start = time.monotonic()
-    served(monkeypatch, f'{server.url}{kind}/{server.file}')
-    with pytest.raises(FileNotFoundError, match=BAD[kind]) as error:
+def visible(folder):
+    """The files of a cache; locks, and parts to continue, are hidden."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith('.')] if folder.is_dir() else []
+
+
+def parts(folder):
+    return sorted(folder.glob('.*.part'))
+
+
+@pytest.mark.parametrize('source', SOURCES)
+@pytest.mark.parametrize('fault', FAULTS)
+def test_every_fault_of_every_kind_of_host(fault, source, server, tmp_path, monkeypatch):
+    """The next host is asked in time, or the error says what the last did; what is left is what will be continued."""
+    if source == SOURCES[0]:
+        pytest.importorskip('huggingface_hub')
+    lines = []
+    monkeypatch.setattr(hub, 'print_log', lambda text, **_: lines.append(text))
+    outcome, duration, left = meet(source, fault, server, tmp_path / 'home', monkeypatch)
+    _, said, kept = FAULTS[fault]
+    by_format_alone = (source, fault) == ('hub, without it', 'wrong')  # nothing tells these bytes from the right ones
+    if said is None or by_format_alone:
+        of_hub = source.startswith('hub')
+        expected = server.hub_content if of_hub else server.content
+        assert outcome.read_bytes() == (expected[:-9] + bytes(9) if by_format_alone else expected)
+    else:
+        text = str(outcome) if source == 'last mirror' else '\n'.join(lines)
+        assert re.search(said, text), text
+        assert source == 'last mirror' or outcome.read_bytes() == server.content
+    assert duration < TIME_OUT
+    assert all(name.endswith('.part') for name in left) and bool(left) == (kept and source != 'mirror'), left
+
+
+def test_a_part_is_continued(server, cache, content, monkeypatch):
+    """Only what is missing is asked for."""
+    served(monkeypatch, f'{server.url}short/{server.file}')
+    with pytest.raises(FileNotFoundError, match='it announced'):
         fetch_weights(NAME)
-    assert f'{server.url}{kind}/{server.file}' in str(error.value)
-    assert not cache.exists() or list(cache.iterdir()) == []
-    served(monkeypatch, f'{server.url}{kind}/{server.file}', f'{server.url}good/{server.file}')
+    [part] = parts(cache)
+    assert part.read_bytes() == content[:len(content) // 2]
+    monkeypatch.setattr(Host, 'short', Host.good)
     assert fetch_weights(NAME).read_bytes() == content
-    assert [path.name for path in cache.iterdir()] == [server.file]
-    assert time.monotonic() - start < ENOUGH
+    assert server.headers[-1]['Range'] == f'bytes={len(content) // 2}-' and len(server.asked) == 2
+    assert not parts(cache) and visible(cache) == [server.file]
 
 
-def test_a_host_that_refuses(server, cache, content, monkeypatch):
-    served(monkeypatch, f'http://127.0.0.1:9/{server.file}', f'{server.url}unannounced/{server.file}')
-    assert fetch_weights(NAME).read_bytes() == content
+@pytest.mark.parametrize('spoil', [
+    lambda part: part.write_bytes(bytes(part.stat().st_size)),
+    lambda part: part.write_bytes(bytes(10000)),  # longer than the file: the host says 416
+])
+def test_a_continued_file_that_is_not_right_is_fetched_whole(spoil, server, cache, content, monkeypatch):
+    served(monkeypatch, f'{server.url}short/{server.file}')
+    with pytest.raises(FileNotFoundError):
+        fetch_weights(NAME)
+    spoil(parts(cache)[0])
+    monkeypatch.setattr(Host, 'short', Host.good)
+    assert fetch_weights(NAME).read_bytes() == content and not parts(cache)
+    assert server.headers[-1]['Range'] is None and server.asked.count(f'/short/{server.file}') == 3
 
 
-def test_a_slow_host_is_waited_for(server, content, monkeypatch):
-    """It sends every 0.2 seconds, for longer than a silence may be."""
-    served(monkeypatch, f'{server.url}slow/{server.file}')
-    assert fetch_weights(NAME).read_bytes() == content
+def test_another_version_is_not_continued(server, cache, monkeypatch):
+    """Of a file without a known hash: two halves of two versions would be a checkpoint, by its format."""
+    url = f'{server.url}short/epoch_1.pth'
+    with pytest.raises(FileNotFoundError):
+        hub.fetch_url(url)
+    write_checkpoint({'w': torch.zeros(999)}, cache / 'other.pth')
+    server.content, server.etag = (cache / 'other.pth').read_bytes(), 'another'
+    with monkeypatch.context() as patch:  # which begins anew, and is cut off, too
+        patch.setattr(Host, 'short', Host.cuts)
+        with pytest.raises(FileNotFoundError):
+            hub.fetch_url(url)
+        assert len(parts(cache)) == 1
+    server.etag = 'a third'
+    monkeypatch.setattr(Host, 'short', Host.good)
+    assert hub.fetch_url(url).read_bytes() == server.content and not parts(cache)
+    assert server.headers[-2]['Range'] and server.headers[-1]['Range'] is None
+
+
+def test_a_host_that_ignores_where_to_continue(server, cache, content, monkeypatch):
+    served(monkeypatch, f'{server.url}short/{server.file}')
+    with pytest.raises(FileNotFoundError):
+        fetch_weights(NAME)
+    monkeypatch.setattr(Host, 'short', Host.whole)
+    assert fetch_weights(NAME).read_bytes() == content and len(server.asked) == 2
+
+
+def test_a_host_that_cuts_and_gets_on_is_asked_again(server, content, monkeypatch):
+    served(monkeypatch, f'{server.url}cuts/{server.file}')
+    monkeypatch.setattr(download, 'WORTH_ASKING_AGAIN', 1000)
+    assert fetch_weights(NAME).read_bytes() == content and len(server.asked) == 4
 
 
 def test_the_published_size_is_a_bound(server, monkeypatch):
@@ -193,11 +144,39 @@ def test_the_published_size_is_a_bound(server, monkeypatch):
         fetch_weights(NAME)
 
 
-def test_a_full_disk_is_not_filled_up(server, monkeypatch):
+def test_a_full_disk_is_not_filled_up(server, cache, monkeypatch):
     monkeypatch.setattr('shutil.disk_usage', lambda folder: type('Usage', (), dict(free=download.KEEP_FREE + 1000)))
-    served(monkeypatch, f'{server.url}endless/{server.file}')
-    with pytest.raises(FileNotFoundError, match='it sends more than 1000 bytes'):
+    served(monkeypatch, f'{server.url}endless/{server.file}', f'{server.url}good/{server.file}')
+    with pytest.raises(FileNotFoundError, match='(?s)more than 1000 bytes.*there is no room in .*must stay free'):
         fetch_weights(NAME)
+    assert visible(cache) == parts(cache) == []
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
+    served(monkeypatch, f'{server.url}good/{server.file}')
+    (tmp_path / 'home').mkdir()
+    (tmp_path / 'home' / 'hub').write_text('a file where the folder would be')
+    with pytest.raises(FileNotFoundError, match='it cannot be written .*TORCH_HOME, and HF_HOME .* you may write'):
+        fetch_weights(NAME)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EDQUOT, 'Disk quota exceeded')
+
+    (tmp_path / 'home' / 'hub').unlink()
+    monkeypatch.setattr('os.fsync', refuse)
+    with pytest.raises(FileNotFoundError, match='was not written: .*a quota allows less'):
+        fetch_weights(NAME)
+    assert not parts(tmp_path / 'home' / 'hub' / 'checkpoints')
+
+
+def test_proxies_are_named_without_passwords(server, monkeypatch):
+    monkeypatch.setenv('http_proxy', 'http://me:secret@127.0.0.1:9')
+    monkeypatch.setenv('no_proxy', '')
+    monkeypatch.setattr('urllib.request._opener', None)  # where urllib keeps the proxies of its first request
+    served(monkeypatch, f'{server.url}good/{server.file}')
+    with pytest.raises(FileNotFoundError, match='refused.*\nProxies in use: http: http://127.0.0.1:9\nWays') as error:
+        fetch_weights(NAME)
+    assert 'secret' not in str(error.value) and not server.asked
 
 
 @pytest.mark.parametrize('spoil', [lambda data: data[:500], lambda data: data[:-9] + bytes(9), lambda data: b''])
@@ -229,8 +208,7 @@ def test_half_a_file_without_a_hash_is_noticed(server, tmp_path, content, monkey
     (tmp_path / 'mine' / f'{NAME}.pth').write_bytes(content[:900])
     with pytest.raises(ValueError, match='no checkpoint .*the end of the archive is missing.*; delete the file'):
         fetch_weights(NAME)
-    write_checkpoint({'w': torch.ones(999)}, tmp_path / 'a.safetensors')
-    server.content = (tmp_path / 'a.safetensors').read_bytes()
+    server.content = server.hub_content
     monkeypatch.delenv('RES2NET_MM_WEIGHTS')
     served(monkeypatch, f'{server.url}half/timm/a.in1k/resolve/main/model.safetensors')
     with pytest.raises(FileNotFoundError, match='no checkpoint .*safetensors: its tensors have'):
@@ -245,23 +223,59 @@ def test_addresses_go_through_the_same_downloader_and_reader(server, cache):
         with pytest.raises(FileNotFoundError, match=f"'{address}' could not be had: it.*give the path of the file"):
             read_weights(address)
     assert torch.equal(read_weights(f'{server.url}good/epoch_1.pth')['w'], first)
-    assert len(list(cache.iterdir())) == 1
+    assert len(visible(cache)) == 1
     assert server.asked.count('/good/epoch_1.pth') == 1
 
 
-def test_processes_at_once_and_one_that_is_killed(server, cache, content):
+def at_once(*urls):
+    """Processes that fetch these addresses."""
     fork = multiprocessing.get_context('fork')
-    killed, *others = [fork.Process(target=hub.fetch_url, args=(f'{server.url}slow/a.pth', )) for _ in range(3)]
-    for process in (killed, *others):
+    processes = [fork.Process(target=hub.fetch_url, args=(url, )) for url in urls]
+    for process in processes:
         process.start()
-    while len(server.asked) < 3:
-        time.sleep(0.02)
-    killed.kill()
-    for process in (killed, *others):
+    return processes
+
+
+def test_of_several_processes_one_downloads(server, cache, content):
+    processes = at_once(*[f'{server.url}slow/a.pth'] * 3)
+    for process in processes:
         process.join()
-    assert [process.exitcode for process in (killed, *others)] == [-9, 0, 0]
-    whole, unfinished = sorted(cache.iterdir(), key=lambda path: path.name.startswith('.'))
-    assert whole.read_bytes() == content and unfinished.name.endswith('.unfinished')
+    assert [process.exitcode for process in processes] == [0, 0, 0] and len(server.asked) == 1
+    assert [(cache / name).read_bytes() for name in visible(cache)] == [content]
+
+
+def test_another_goes_on_where_one_was_killed(server, cache, content, monkeypatch):
+    [killed] = at_once(f'{server.url}hang_body/a.pth')
+    while not any(part.stat().st_size for part in parts(cache)):
+        time.sleep(0.02)
+    [waiting] = at_once(f'{server.url}hang_body/a.pth')
+    monkeypatch.setattr(Host, 'hang_body', Host.good)
+    killed.kill()
+    waiting.join()
+    assert waiting.exitcode == 0 and server.headers[-1]['Range'] == 'bytes=100-' and not parts(cache)
+    assert [(cache / name).read_bytes() for name in visible(cache)] == [content]
+
+
+def test_a_dead_host_is_not_asked_by_each_that_waited(server):
+    processes = at_once(*[f'{server.url}hang/a.pth'] * 4)
+    for process in processes:
+        process.join()
+    assert all(process.exitcode for process in processes) and len(server.asked) < 4  # those that began in time wait
+
+
+def test_a_lock_of_a_stopped_process_holds_up_nobody(server, cache, content, monkeypatch):
+    monkeypatch.setattr(transfer, 'SILENCE', 0.3)
+    (cache / '.locks').mkdir(parents=True)
+    code = ('import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); '
+            'print(flush=True); time.sleep(60)')
+    served(monkeypatch, f'{server.url}good/{server.file}')
+    with subprocess.Popen([sys.executable, '-c', code, cache / '.locks' / f'{server.file}.lock'],
+                          stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        start = time.monotonic()
+        path, duration, holds = fetch_weights(NAME), time.monotonic() - start, holder.poll() is None
+        holder.kill()
+    assert path.read_bytes() == content and holds and duration < 2 * TIME_OUT
 
 
 def test_progress_is_a_line_in_a_log_and_a_bar_on_a_terminal(server, monkeypatch, capsys):
@@ -272,3 +286,145 @@ def test_progress_is_a_line_in_a_log_and_a_bar_on_a_terminal(server, monkeypatch
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     hub.fetch_url(f'{server.url}good/b.pth')
     assert '100%' in capsys.readouterr().err
+
+
+# Trust on first use.
+
+
+def replaced(server, folder):
+    """Let the host have another checkpoint from now on."""
+    write_checkpoint({'w': torch.zeros(999)}, folder / 'other.pth')
+    server.content = (folder / 'other.pth').read_bytes()
+
+
+def test_a_file_that_was_replaced_at_its_host_is_refused(server, cache, content, tmp_path, monkeypatch):
+    served(monkeypatch, f'{server.url}good/model.pth/model.bin')
+    path = fetch_weights(NAME)
+    path.unlink()
+    assert fetch_weights(NAME).read_bytes() == content
+    path.unlink()
+    replaced(server, tmp_path)
+    with pytest.raises(FileNotFoundError, match='(?s)sent another file: its SHA-256 begins with [0-9a-f]{16} instead '
+                       f'of [0-9a-f]{{16}}. When model.bin was first used, on 20.* from {server.url}.* replaced it.*'
+                       f'python -m res2net_mm.weights download {NAME} --trust-new'):
+        fetch_weights(NAME)
+    assert visible(cache) == []
+    [weights] = [row for row in sys.modules['res2net_mm.models.pretrained'].WEIGHTS if row.name == NAME]
+    assert hub.fetch(weights, trust_new=True).read_bytes() == server.content
+    assert fetch_weights(NAME).read_bytes() == server.content
+
+
+def test_a_cached_file_that_changes_is_noticed(server, cache, content, tmp_path, monkeypatch):
+    """Though it stays a checkpoint, and no hash of it is published."""
+    path = hub.fetch_url(f'{server.url}good/a.pth')
+    write_checkpoint({'w': torch.zeros(999)}, path, force=True)
+    assert hub.fetch_url(f'{server.url}good/a.pth').read_bytes() == content and len(server.asked) == 2
+    path.unlink()
+    replaced(server, tmp_path)
+    with pytest.raises(FileNotFoundError, match=f'accept it: delete {path.name} from .*res2net_mm/hashes.json'):
+        hub.fetch_url(f'{server.url}good/a.pth')
+
+
+def test_the_users_folder_is_checked_by_the_same_hashes(server, tmp_path, monkeypatch):
+    served(monkeypatch, f'{server.url}good/model.pth/model.bin')
+    fetch_weights(NAME)
+    (tmp_path / 'mine').mkdir()
+    monkeypatch.setenv('RES2NET_MM_WEIGHTS', str(tmp_path / 'mine'))
+    write_checkpoint({'w': torch.zeros(999)}, tmp_path / 'mine' / 'model.bin')
+    with pytest.raises(ValueError, match='mine/model.bin.*another file'):
+        fetch_weights(NAME)
+
+
+# The hub.
+
+
+@pytest.fixture
+def hugging(server, monkeypatch, tmp_path):
+    """The local host as the hub, with the weights of Res2Net-50 26w4s there alone; the folder of its cache."""
+    pytest.importorskip('huggingface_hub')
+    monkeypatch.setenv('HF_ENDPOINT', server.url)
+    served(monkeypatch, hub_address('good'))
+    return tmp_path / 'home' / 'hf'
+
+
+def test_the_hub_and_its_cache(server, hugging, monkeypatch):
+    """Where huggingface_hub finds it, too; and what others have put there is taken from there."""
+    path = fetch_weights(NAME)
+    assert path.read_bytes() == server.hub_content and path.name == 'model.safetensors'
+    assert path.resolve().name == hugging_face.named_hash(path) and hugging in path.parents
+    from huggingface_hub import hf_hub_download, scan_cache_dir
+    theirs = hf_hub_download('timm/good.in1k', 'model.safetensors', cache_dir=hugging, local_files_only=True)
+    assert Path(theirs) == path
+    assert [repository.repo_id for repository in scan_cache_dir(hugging).repos] == ['timm/good.in1k']
+    asked = len(server.asked)
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    assert fetch_weights(NAME) == path and len(server.asked) == asked
+
+
+def test_the_hub_where_there_are_no_links(server, hugging, monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(Path, 'symlink_to', refuse)
+    path = fetch_weights(NAME)
+    assert path.read_bytes() == server.hub_content and not path.is_symlink()
+    assert fetch_weights(NAME) == path and len(server.asked) == 2
+
+
+def test_offline_the_hub_is_not_asked(server, hugging, monkeypatch):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    with pytest.raises(FileNotFoundError, match='it is not asked, since HF_HUB_OFFLINE is set'):
+        fetch_weights(NAME)
+    assert not server.asked
+
+
+def test_a_file_of_the_hub_is_continued_and_checked_by_its_etag(server, hugging, monkeypatch):
+    served(monkeypatch, hub_address('short'))
+    with pytest.raises(FileNotFoundError, match='it announced'):
+        fetch_weights(NAME)
+    monkeypatch.setattr(Host, 'short', Host.good)
+    path = fetch_weights(NAME)
+    assert path.read_bytes() == server.hub_content and server.headers[-1]['Range']
+    path.resolve().write_bytes(server.hub_content[:-9] + bytes(9))  # by a broken disk, say
+    (hugging.parent / 'hub' / 'res2net_mm' / 'hashes.json').unlink()
+    assert fetch_weights(NAME).read_bytes() == server.hub_content
+
+
+def test_a_new_file_at_the_hub_is_refused_before_it_is_fetched(server, hugging, tmp_path, monkeypatch):
+    fetch_weights(NAME)
+    for path in sorted(hugging.rglob('*'), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    write_checkpoint({'w': torch.zeros(999)}, tmp_path / 'other.safetensors')
+    server.hub_content = (tmp_path / 'other.safetensors').read_bytes()
+    asked = len(server.headers)
+    with pytest.raises(FileNotFoundError, match='it has another file: its SHA-256 .* When .* --trust-new'):
+        fetch_weights(NAME)
+    assert len(server.headers) == asked
+
+
+@pytest.mark.parametrize('etag', ['0' * 40, '../../' + '0' * 58, '../../../../outside'])
+def test_a_hash_of_the_hub_that_is_none(etag, server, hugging):
+    """It would be a name of a file."""
+    server.etag = etag
+    with pytest.raises(FileNotFoundError, match='it names no SHA-256'):
+        fetch_weights(NAME)
+    assert not list(hugging.rglob('*'))
+
+
+def test_a_token_goes_to_the_hub_alone(server, hugging, tmp_path, monkeypatch):
+    """Not to the host that it redirects to, nor to mirrors."""
+    monkeypatch.setenv('HF_TOKEN', 'hf_secret')
+    (tmp_path / 'other').mkdir()
+    with local_host(tmp_path / 'other') as other:
+        other.content = server.hub_content
+        server.other = other.url
+        served(monkeypatch, hub_address('moved'))
+        assert fetch_weights(NAME).read_bytes() == server.hub_content
+        assert server.headers[-1]['Authorization'] == 'Bearer hf_secret'
+        assert other.asked == ['/good/model.safetensors'] and 'Authorization' not in other.headers[-1]
+
+
+def test_the_hub_without_its_library(server, hugging, cache, monkeypatch):
+    monkeypatch.setattr(hugging_face, 'find_spec', lambda name: None)
+    path = fetch_weights(NAME)
+    assert path == cache / 'good.in1k.safetensors' and path.read_bytes() == server.hub_content
