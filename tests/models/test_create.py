@@ -85,7 +85,7 @@ class Segmentor(nn.Module):
             features.append(getattr(self.resnet, name)(features[-1]))
         reduced = [reduce(feature) for reduce, feature in zip(self.reduce, features[-3:], strict=True)]
         mask = sum(interpolate(x, reduced[0].shape[2:], mode='bilinear') for x in reduced)
-        return mask, features[-4:]
+        return mask, tuple(features[-4:])
 
 
 def twins(dtype=torch.float32, theirs=None, **arguments):
