@@ -95,6 +95,7 @@ setup(
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
     extras_require={
+        'core': CORE,  # the backbones alone, with mmcv's compiled operators or without (docs/plain_pytorch.md)
         'det': DET,
         'seg': SEG,
         'pose': POSE,

@@ -1,8 +1,9 @@
-"""Res2Net for OpenMMLab: ``type='res2net_mm.Res2Net'`` in any mmdet, mmseg, mmpose or mmpretrain config.
+"""Res2Net for OpenMMLab: ``type='res2net_mm.Res2Net'`` in any mmdet, mmseg, mmpose or mmpretrain config; for plain
+PyTorch ``res2net_mm.create('res2net50_v1b_26w4s')``.
 
-Importing this package imports neither torch nor a toolbox: ``res2net_mm.Res2Net``, ``res2net_mm.load_config`` and
-``res2net_mm.accelerate`` are looked up on first use, and mmengine finds the registered models by itself
-(``registry.py``).
+Importing this package imports neither torch nor a toolbox: ``res2net_mm.create``, ``res2net_mm.Res2Net``,
+``res2net_mm.load_config`` and ``res2net_mm.accelerate`` are looked up on first use, and mmengine finds the registered
+models by itself (``registry.py``).
 """
 from importlib import import_module
 
@@ -18,6 +19,7 @@ _EXPORTS = {
     'Res2SharedHead': '.models',
     'accelerate': '.acceleration.backends',
     'accelerate_training': '.acceleration.training.accelerate',
+    'create': '.models.create',
     'load_config': '.utils.config',
 }
 

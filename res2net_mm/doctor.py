@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 PIP = f'{sys.executable} -m pip install'
 BUILD_LOCALLY = '--force-reinstall --no-deps --no-cache-dir --no-build-isolation --no-binary'
@@ -64,6 +65,7 @@ class Diagnosis:
 CORE = ('torch', 'numpy', 'opencv', 'mmengine', 'mmcv')
 # What a task needs beside CORE; it is there if the first one is.
 TASKS = {
+    'core': ('mmcv', ),
     'det': ('mmdet', 'mmcv._ext', 'torchvision'),
     'seg': ('mmseg', 'mmcv._ext'),
     'pose': ('mmpose', 'mmcv._ext', 'mmdet', 'xtcocotools'),
@@ -71,6 +73,7 @@ TASKS = {
     'saliency': ('pysodmetrics', 'mmseg', 'mmcv._ext'),
     'export': ('onnx', 'onnxruntime'),
 }
+NEED_OPERATORS = ('mmdet', 'mmseg', 'mmpose')  # mmcv may be pure Python without them
 # Distributions that put their files into the same folder: whichever came last has half overwritten the other.
 RIVALS = (('mmengine', 'onedl-mmengine'), ('mmcv', 'onedl-mmcv'), ('mmcv', 'mmcv-lite'), ('mmdet', 'onedl-mmdetection'),
           ('mmsegmentation', 'onedl-mmsegmentation'), ('mmpretrain', 'onedl-mmpretrain'))
@@ -103,7 +106,7 @@ def all_checks() -> list[Check]:
         Check('mmengine', 'mmengine', 'import mmengine; print(mmengine.__version__)', f'{PIP} onedl-mmengine',
               required=True),
         Check('mmcv', 'mmcv', 'import mmcv; print(mmcv.__version__)', build_command(mmcv), required=True),
-        Check('mmcv._ext', 'mmcv',
+        Check('mmcv._ext', operators_owner(),
               'import torch; from mmcv.ops import nms; nms(torch.rand(2, 4), torch.rand(2), 0.5); '
               'print("compiled ops load")',
               build_command(mmcv)),
@@ -138,6 +141,15 @@ def toolbox_check(name: str, extra: str) -> Check:
             'assert type(model).__module__ == "res2net_mm.models.backbones.res2net", type(model)\n'
             f'print({name}.__version__ + ", resolves res2net_mm.Res2Net")')
     return Check(name, name, code, f"{PIP} 'res2net_mm[{extra}]'")
+
+
+def operators_owner() -> str:
+    """The module to whose presence mmcv's compiled operators belong: mmcv, if it was built with them, or a toolbox."""
+    mmcv = find_spec('mmcv')
+    folders = mmcv.submodule_search_locations if mmcv else None
+    if any(file.name.startswith('_ext.') for folder in folders or () for file in Path(folder).iterdir()):
+        return 'mmcv'
+    return next((toolbox for toolbox in NEED_OPERATORS if find_spec(toolbox)), NEED_OPERATORS[0])
 
 
 def build_command(distribution: str) -> str:

@@ -109,6 +109,53 @@ def test_mim_from_another_folder(install, wheel, tmp_path):
         assert used in trained.stdout
 
 
+# The light environment of the extra ``core``: no toolbox, no torchvision, an mmcv without compiled operators.
+LIGHT = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in absent or name == 'mmcv._ext':
+            refused.append(name)
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+absent = 'mmdet', 'mmseg', 'mmpose', 'mmpretrain', 'torchvision', 'timm', 'matplotlib', 'safetensors', 'huggingface_hub'
+refused = []
+sys.meta_path.insert(0, Absent())
+import torch, res2net_mm
+
+tiny = dict(depth=26, base_channels=16)
+model = res2net_mm.create('res2net50_v1b_26w4s', **tiny)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+sum(feature.square().mean() for feature in model(torch.rand(2, 3, 64, 64))).backward()
+optimizer.step()
+print(*(tuple(feature.shape[1:]) for feature in model(torch.rand(2, 3, 64, 64))), file=sys.stderr)
+
+torch.save(model.state_dict(), 'mine.pth')
+again = res2net_mm.create('res2net50_v1b_26w4s', init_cfg=dict(type='Pretrained', checkpoint='mine.pth'), **tiny)
+assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+for name in 'dla60_res2net', 'bl_res2net50', 'res2net50_26w4s':
+    res2net_mm.create(name)
+assert not {'mmdet', 'mmseg', 'mmpose', 'mmpretrain', 'mmcv._ext', 'torchvision'} & set(refused), refused
+try:
+    res2net_mm.create('res2net50_26w4s', dcn=dict(type='DCNv2'), stage_with_dcn=(False, False, False, True))
+except ValueError as error:
+    assert 'mmcv.ops, where DCN and DCNv2 are, cannot be imported' in str(error), error
+else:
+    raise AssertionError('built without operators')
+"""
+
+
+@pytest.mark.slow
+def test_create_needs_no_toolbox_and_says_no_more_than_it_must(tmp_path):
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    result = python(LIGHT, cwd=tmp_path, env=env)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == '(64, 16, 16) (128, 8, 8) (256, 4, 4) (512, 2, 2)\n'
+    said = result.stdout.splitlines()  # of the file that was loaded, and nothing of single weights
+    assert len(said) == 3 and 'recognised the weights as' in said[-1], result.stdout
+
+
 # A checkout that is not installed: the files alone, with PYTHONPATH=. and no .mim.
 @pytest.fixture(scope='module')
 def bare_checkout(tmp_path_factory):
@@ -190,7 +237,23 @@ def test_doctor_on_absent_toolboxes(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert said.count('not installed') == len(absent) and "pip install 'res2net_mm[det]' adds it" in said
 
+    assert '  core          ready' in said
+
     monkeypatch.setattr(doctor, 'all_checks', lambda: [
         doctor.Check(c.name, 'no_such_module', '', 'get it', required=c.name == 'torch') for c in present + absent])
     assert run_doctor() == 1
     assert 'torch         FAILED  not installed' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('built', 'toolbox', 'status'), [
+    (False, False, 'absent'), (True, False, 'FAILED'), (False, True, 'FAILED')])
+def test_doctor_misses_operators_only_where_something_needs_them(built, toolbox, status, tmp_path, monkeypatch):
+    """An mmcv of pure Python is whole by itself; one whose operators do not load, or that a toolbox needs, is not."""
+    shadow(tmp_path, monkeypatch, mmcv='', mmseg='')
+    for name in ('mmcv', 'mmseg'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if built:
+        (tmp_path / 'mmcv' / '_ext.so').touch()
+    monkeypatch.setattr(doctor, 'NEED_OPERATORS', ('no_such_module', *(['mmseg'] if toolbox else [])))
+    operators, = (check for check in doctor.all_checks() if check.name == 'mmcv._ext')
+    assert doctor.run_check(replace(operators, code='import mmcv.ops')).status == status

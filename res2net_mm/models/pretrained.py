@@ -65,6 +65,9 @@ class PretrainedModule(BaseModule):
         finally:
             self.init_cfg = init_cfg
 
+    def _dump_init_info(self) -> None:
+        """Print nothing: without a log file mmengine prints three lines for every parameter, where this is no part."""
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights under any known names.
 

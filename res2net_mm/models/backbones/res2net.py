@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Sequence
+from typing import Any, Sequence
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ STAGE_BLOCKS = {  # depth: blocks of each stage; 26 is for tests and demos
     152: (3, 8, 36, 3),
     200: (3, 12, 48, 3),
 }
+AUTHORS_STEM = {'conv1': slice(7), 'bn1': 7, 'relu': 8}  # what of the deep stem's layers the authors call so
 
 
 def num_stages(arguments: Arguments) -> int:
@@ -217,6 +218,13 @@ class Res2Net(Backbone):
             self.bn1 = build_norm(norm_cfg, channels)
             self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+    def __getattr__(self, name: str) -> Any:
+        """The parts of a deep stem also as the authors' v1b code names them, for models that call them one by one."""
+        stem = self.__dict__.get('_modules', {}).get('stem')
+        if name in AUTHORS_STEM and stem is not None:
+            return stem[AUTHORS_STEM[name]]
+        return super().__getattr__(name)
 
     @property
     def stem_modules(self) -> list[nn.Module]:
