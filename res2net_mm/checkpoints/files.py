@@ -10,6 +10,7 @@ from mmengine.runner import CheckpointLoader
 
 from ..utils.whole_file import whole_file
 from .archives import MapLocation
+from .metadata import KEY, encode_meta
 from .reading import read_checkpoint, set_trust
 from .sources import LOADERS, read_without_configs
 
@@ -30,7 +31,8 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
     """Write a checkpoint so that ``path`` is never half a file.
 
     Args:
-        checkpoint (dict): Weights by name; for PyTorch's format also a dict around them.
+        checkpoint (dict): Weights by name, or a dict of them as ``state_dict``, and ``meta``; for PyTorch's format
+            also any other dict around them.
         path (str | Path): The file; its suffix, one of ``SUFFIXES``, chooses the format.
         force (bool): Replace an existing file. Defaults to False.
 
@@ -50,9 +52,11 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
     with whole_file(path) as file:
         if path.suffix == '.safetensors':
             from safetensors.torch import save
+            meta = {KEY: encode_meta(checkpoint['meta'])} if 'meta' in checkpoint else {}
             # It takes neither views nor weights that share memory.
-            weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
-            file.write(save(weights, metadata={'format': 'pt'}))
+            weights = checkpoint.get('state_dict', checkpoint)
+            weights = {key: value.clone().contiguous() for key, value in weights.items()}
+            file.write(save(weights, metadata={'format': 'pt', **meta}))
         else:
             torch.save(checkpoint, file)
 
