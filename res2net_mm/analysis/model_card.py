@@ -9,6 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Sequence
 
+import torch
+from mmengine.registry import MODELS
+
 from ..checkpoints.publishing import CONFIG, PublishedFile
 from ..checkpoints.weights import Accuracy, Weights
 from ..models.complexity import count
@@ -190,9 +193,10 @@ def licence_warning(result: TrainingResult) -> str:
 def _accuracy(result: TrainingResult) -> str:
     if result.metrics:
         return f'{markdown_table(["metric", "value"], result.metrics)}\n\nSource: {result.metrics_source}.'
-    if result.earlier_metrics:
-        return ('Not known for these weights. The training saved them before it validated them; the latest validation '
-                f'before that gave:\n\n{markdown_table(["metric", "value"], result.earlier_metrics)}')
+    if result.recorded:
+        return ('Not known for sure. The checkpoint has recorded the latest validation of its training, which may be '
+                'one of earlier weights, since a checkpoint is mostly saved before it is validated:\n\n'
+                + markdown_table(['metric', 'value'], result.recorded))
     return 'Not known: the checkpoint has recorded no validation.'
 
 
@@ -217,13 +221,19 @@ def _load_public(weights: Weights) -> str:
     address = f'res2net_mm://{weights.name}'
     if weights.config:
         return _code('sh', f'python tools/test.py {weights.config} {address}')
-    pool = '' if weights.stage_pool == 'always' else f", stage_pool='{weights.stage_pool}'"
+    row = resolve(weights.architecture)
+    backbone = f"type='{row.type}', arch='{row.name}'"
+    backbone += '' if weights.stage_pool == 'always' else f", stage_pool='{weights.stage_pool}'"
+    neck = ''
+    if row.type != 'res2net_mm.Res2Net':  # it has other arguments than mmdet's ResNet, and other channels
+        backbone = f'_delete_=True, {backbone}'
+        with torch.device('meta'):
+            neck = f', neck=dict(in_channels={list(MODELS.build(row.config).out_channels)})'
     return '\n\n'.join([
         _code('python', f"import res2net_mm\nbackbone = res2net_mm.create('{weights.name}', pretrained=True)"),
         'In a config of mmdet, and likewise of mmseg, mmpose and mmpretrain:',
         _code('python', "_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'\nmodel = dict(backbone=dict(\n"
-                        f"    type='{resolve(weights.architecture).type}', arch='{weights.architecture}'{pool},\n"
-                        f"    init_cfg=dict(type='Pretrained', checkpoint='{address}')))")])
+                        f"    {backbone},\n    init_cfg=dict(type='Pretrained', checkpoint='{address}')){neck})")])
 
 
 def _load_result(result: TrainingResult, address: str, has_config: bool) -> str:

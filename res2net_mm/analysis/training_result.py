@@ -47,7 +47,7 @@ class TrainingResult:
         duration (str): How long was trained. Defaults to ''.
         weights (str): Which weights of the training these are. Defaults to ''.
         metrics (tuple[tuple[str, float]]): Names and values that hold for these weights. Defaults to ().
-        earlier_metrics (tuple[tuple[str, float]]): Of the latest validation before they were saved. Defaults to ().
+        recorded (tuple[tuple[str, float]]): Of a validation of these weights or of earlier ones. Defaults to ().
         metrics_source (str): Who says ``metrics``. Defaults to ''.
         initial_weights (tuple[str]): What the training began with. Defaults to ().
         derived_from (tuple[Weights]): Those of them that the table of public weights knows. Defaults to ().
@@ -65,7 +65,7 @@ class TrainingResult:
     duration: str = ''
     weights: str = ''
     metrics: tuple[tuple[str, float], ...] = ()
-    earlier_metrics: tuple[tuple[str, float], ...] = ()
+    recorded: tuple[tuple[str, float], ...] = ()
     metrics_source: str = ''
     initial_weights: tuple[str, ...] = ()
     derived_from: tuple[Weights, ...] = ()
@@ -95,7 +95,7 @@ def describe_result(checkpoint: dict, weights: dict[str, Tensor], path: Path, cf
                            for key in ('epoch', 'iter') if isinstance(meta.get(key), int)),
         weights=_which_weights(checkpoint, average),
         metrics=tuple(metrics.items()) or (recorded if own else ()),
-        earlier_metrics=() if own or metrics else recorded,
+        recorded=() if own or metrics else recorded,
         metrics_source='given by the publisher' if metrics else
                        'the validation after which the training saved these weights as its best' if own else '',
         initial_weights=initial,
@@ -106,8 +106,8 @@ def describe_result(checkpoint: dict, weights: dict[str, Tensor], path: Path, cf
 def recorded_metrics(checkpoint: dict, path: Path, average: bool) -> tuple[tuple[tuple[str, float], ...], bool]:
     """Find the latest metrics of a validation in a checkpoint, and whether they are of its own weights.
 
-    mmengine saves a checkpoint before it validates it, so that the metrics inside are of the weights before. Only when
-    it saves the best checkpoint it has just validated it, and notes the name.
+    mmengine saves a checkpoint before it validates it, so that the metrics inside are those of earlier weights. The
+    best checkpoint is saved after its validation, which notes the name of the file; no other checkpoint tells.
 
     Args:
         checkpoint (dict): What the file holds.
@@ -118,7 +118,8 @@ def recorded_metrics(checkpoint: dict, path: Path, average: bool) -> tuple[tuple
     scalars, infos = ((hub.get(key) or {}) if isinstance(hub, dict) else {} for key in ('log_scalars', 'runtime_info'))
     latest = {key[len('val/'):]: float(buffer.current()) for key, buffer in scalars.items()
               if key.startswith('val/') and len(buffer.data[0])}
-    metrics = tuple((key, value) for key, value in latest.items() if key not in NOT_METRICS and math.isfinite(value))
+    metrics = tuple((key, value) for key, value in latest.items() if key not in NOT_METRICS and math.isfinite(value)
+                    and not (key.startswith('coco/') and value == -1))  # pycocotools' word for: no such objects
     best = {Path(value).name for key, value in infos.items() if key.startswith('best_ckpt') and isinstance(value, str)}
     return metrics, path.name in best and (average or not has_average(checkpoint))
 

@@ -12,6 +12,7 @@ from ..utils.whole_file import whole_file
 from .archives import MapLocation
 from .metadata import KEY, encode_meta
 from .reading import read_checkpoint, set_trust
+from .safetensors_header import sort_metadata
 from .sources import LOADERS, read_without_configs
 
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
@@ -56,7 +57,7 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
             # It takes neither views nor weights that share memory.
             weights = checkpoint.get('state_dict', checkpoint)
             weights = {key: value.clone().contiguous() for key, value in weights.items()}
-            file.write(save(weights, metadata={'format': 'pt', **meta}))
+            file.write(sort_metadata(save(weights, metadata={'format': 'pt', **meta})))
         else:
             torch.save(checkpoint, file)
 

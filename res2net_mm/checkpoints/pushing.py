@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..utils.errors import UserError
 
+SILENCE = 120.0  # seconds that the hub may take for an answer; huggingface_hub itself would wait for ever
 REASONS = {
     401: 'it does not accept the token; make one with the right to write, and log in again: hf auth login',
     403: 'the token may not write there; is the owner in REPO_ID yours, and has the token the right to write?',
@@ -61,6 +62,8 @@ def push_folder(folder: Path, repo_id: str, private: bool = False) -> None:
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.utils import get_session
+    get_session().timeout = SILENCE
     api = HfApi(library_name='res2net_mm')
     try:
         api.create_repo(repo_id, private=private or None, exist_ok=True)
@@ -79,4 +82,4 @@ def push_folder(folder: Path, repo_id: str, private: bool = False) -> None:
 
 
 def _explained(folder: Path, repo_id: str, endpoint: str, reason: str) -> str:
-    return (f"{repo_id} on {endpoint}: {reason}. '{folder}' is complete; the same command pushes it again")
+    return (f"{repo_id} on {endpoint}: {reason.rstrip('.')}. '{folder}' is complete; the same command pushes it again")

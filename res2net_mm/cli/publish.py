@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 PUBLIC = 'res2net_mm://'
+STORED = 'the config that is stored in the checkpoint'
 STEM = re.compile(r'[\w.-]+')
 LICENCE = re.compile(r'[a-z0-9][a-z0-9.+-]*')  # as the hub's are
 
@@ -158,12 +159,13 @@ def _publish_result(args: Namespace, folder: Path, name: str, licence: str,
         select_weights,
         write_publication,
     )
+    from ..utils.published_config import config_text
     path = Path(args.checkpoint)
     checkpoint = read_checkpoint(path)
     weights = select_weights(checkpoint, average=not args.no_ema)
     cfg = _read_training_config(args.config, checkpoint)
     if cfg:
-        check_fit(weights, cfg, args.config or 'the config that is stored in it')
+        check_fit(weights, cfg, args.config or STORED)
     if args.backbone_only or not cfg:
         backbone = select_backbone(weights)
         weights = backbone if args.backbone_only else weights
@@ -172,7 +174,7 @@ def _publish_result(args: Namespace, folder: Path, name: str, licence: str,
     def texts(file: PublishedFile) -> dict[str, str]:
         address = _address(args.push, file.name)
         card = CardArguments(name, licence, args.licence_link, tuple(args.dataset), address)
-        config = {CONFIG: cfg.pretty_text} if cfg else {}
+        config = {CONFIG: config_text(cfg)} if cfg else {}
         return {CARD: result_card(result, file, card, bool(cfg)), **config}
 
     file = write_publication(folder, name, args.format, dict(meta=published_meta(checkpoint), state_dict=weights),
@@ -190,9 +192,9 @@ def _read_training_config(config: str | None, checkpoint: dict) -> Config | None
     from ..utils.published_config import publishable_config
     if config:
         try:
-            return publishable_config(load_config(config).pretty_text)
+            return publishable_config(load_config(config).pretty_text, config)
         except (FileNotFoundError, ModuleNotFoundError) as error:
             raise UserError(str(error)) from error
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
-    return publishable_config(text) if isinstance(text, str) else None
+    return publishable_config(text, STORED) if isinstance(text, str) else None

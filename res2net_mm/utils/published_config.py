@@ -25,11 +25,12 @@ ABSOLUTE = re.compile(r'[/\\~]|[A-Za-z]:[/\\]')  # how a path begins that holds 
 PATH_TO = 'PATH_TO/'  # stands for the folders of a path
 
 
-def publishable_config(text: str) -> Config:
+def publishable_config(text: str, name: str) -> Config:
     """Make the config that is published from the text of the one that was trained with. Nothing in it is run.
 
     Args:
         text (str): What mmengine writes of a config (``Config.pretty_text``, in a checkpoint ``meta['cfg']``).
+        name (str): What the message calls it.
 
     Returns:
         mmengine.Config: Its model, data, schedule and hooks, without loggers, and as ``without_machine`` says.
@@ -41,9 +42,16 @@ def publishable_config(text: str) -> Config:
         assignments = [(statement.targets[0].id, _literal(statement.value))  # type: ignore[attr-defined]
                        for statement in ast.parse(text).body]
     except (SyntaxError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError('the config that is stored in the checkpoint is a program, and is not run; give the config '
-                        'of the training: --config FILE') from error
+        raise UserError(f'{name} holds more than names and values: it is a program, and is not run. Give the config of '
+                        'the training, --config FILE, written with plain values') from error
     return Config({name: without_machine(value) for name, value in assignments if name in KEPT})
+
+
+def config_text(cfg: Config) -> str:
+    """Write a config so that it can be read: mmengine writes infinity as ``inf``, a name that Python does not know."""
+    text = cfg.pretty_text
+    names = "inf, nan = float('inf'), float('nan')\n" if re.search(r'[ =(-](inf|nan)[,)\n]', text) else ''
+    return names + text
 
 
 def without_machine(value: Any) -> Any:
@@ -64,7 +72,10 @@ def _public_text(text: str) -> str:
         return _last_part(PurePosixPath(PureWindowsPath(text).as_posix())) if ABSOLUTE.match(text) else text
     if scheme not in ('http', 'https'):
         return text if scheme in PUBLIC_SCHEMES else _last_part(PurePosixPath('/', address))
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return PATH_TO
     host = parts.hostname or ''
     if PRIVATE_HOST.search(host) or _is_number(host):
         return _last_part(PurePosixPath('/host', parts.path.lstrip('/')))
@@ -85,18 +96,19 @@ def _is_number(host: str) -> bool:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of an expression of literals and of ``dict(name=value)``, as mmengine writes them."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {keyword.arg or _refuse(): _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {ast.literal_eval(key or _refuse()): _literal(item) for key, item in zip(node.keys, node.values)}
+    """The value of an expression of literals, of ``dict(name=value)`` and ``inf``, as mmengine writes them."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        if node.args and not node.keywords and isinstance(node.args[0], ast.Dict):
+            return _literal(node.args[0])
+        if not node.args and all(keyword.arg for keyword in node.keywords):
+            return {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {ast.literal_eval(key): _literal(item) for key, item in zip(node.keys, node.values) if key}
     if isinstance(node, (ast.List, ast.Tuple)):
         items = [_literal(item) for item in node.elts]
         return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Name):
+        return -_literal(node.operand)
     if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
         return float(node.id)
     return ast.literal_eval(node)
-
-
-def _refuse() -> Any:
-    raise ValueError('a dict is unpacked')
