@@ -53,9 +53,10 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
     with whole_file(path) as file:
         if path.suffix == '.safetensors':
             from safetensors.torch import save
-            meta = {KEY: encode_meta(checkpoint['meta'])} if 'meta' in checkpoint else {}
+            meta, weights = {}, checkpoint
+            if isinstance(checkpoint.get('state_dict'), dict):
+                meta, weights = {KEY: encode_meta(checkpoint.get('meta', {}))}, checkpoint['state_dict']
             # It takes neither views nor weights that share memory.
-            weights = checkpoint.get('state_dict', checkpoint)
             weights = {key: value.clone().contiguous() for key, value in weights.items()}
             file.write(sort_metadata(save(weights, metadata={'format': 'pt', **meta})))
         else:

@@ -5,19 +5,21 @@ import ast
 import ipaddress
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Mapping
 from urllib.parse import urlsplit
 
 from mmengine.config import Config
 
+from .config_edits import data_roots
 from .errors import UserError
 
 # What others need to train, test and run the model. All else is left out: loggers, launchers and settings of a user's
 # own, where names of people and machines, and keys of services stand.
-KEPT = ('default_scope', 'custom_imports', 'model', 'data_preprocessor', 'codec', 'train_dataloader', 'val_dataloader',
-        'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'test_settings',
-        'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks', 'custom_hooks', 'load_from', 'sync_bn',
-        'visualizer', 'tta_model', 'tta_pipeline', 'paper_table')
+KEPT = ('default_scope', 'custom_imports', 'data_root', 'model', 'data_preprocessor', 'codec', 'train_dataloader',
+        'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator',
+        'test_settings', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks', 'custom_hooks',
+        'load_from', 'sync_bn', 'visualizer', 'tta_model', 'tta_pipeline', 'paper_table')
 LEFT_OUT = ('vis_backends', 'backend_args', 'file_client_args')  # wherever they stand
 PUBLIC_SCHEMES = ('res2net_mm', 'torchvision', 'modelzoo', 'open-mmlab', 'openmmlab', 'mmcls', 'http', 'https')
 PRIVATE_HOST = re.compile(r'^[^.]*$|\.(local|localdomain|internal|intranet|lan|corp|home)$')
@@ -44,7 +46,9 @@ def publishable_config(text: str, name: str) -> Config:
     except (SyntaxError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f'{name} holds more than names and values: it is a program, and is not run. Give the config of '
                         'the training, --config FILE, written with plain values') from error
-    return Config({name: without_machine(value) for name, value in assignments if name in KEPT})
+    kept = {name: value for name, value in assignments if name in KEPT}
+    roots = dict.fromkeys(root for root in data_roots(kept) if ABSOLUTE.match(root))
+    return Config(without_machine(kept, {root: f'{PATH_TO}data{i or ""}' for i, root in enumerate(roots)}))
 
 
 def config_text(cfg: Config) -> str:
@@ -54,16 +58,25 @@ def config_text(cfg: Config) -> str:
     return names + text
 
 
-def without_machine(value: Any) -> Any:
+def without_machine(value: Any, roots: Mapping[str, str] = MappingProxyType({})) -> Any:
     """Take out of a value, at any depth, what tells of a machine: absolute paths, private hosts, logins in addresses.
 
     A path keeps its last part, behind 'PATH_TO/', unless that may be the name of a user.
+
+    Args:
+        value (Any): The value; it stays as it is.
+        roots (Mapping[str, str]): Folders of data, and what stands for each; what lies in them keeps its place there,
+            so that ``--data-root`` finds it. Defaults to none.
     """
     if isinstance(value, dict):
-        return {without_machine(key): without_machine(item) for key, item in value.items() if key not in LEFT_OUT}
+        return {without_machine(key, roots): without_machine(item, roots) for key, item in value.items()
+                if key not in LEFT_OUT}
     if isinstance(value, (list, tuple)):
-        return type(value)(without_machine(item) for item in value)
-    return _public_text(value) if isinstance(value, str) else value
+        return type(value)(without_machine(item, roots) for item in value)
+    if not isinstance(value, str):
+        return value
+    root = next((root for root in roots if f'{value}/'.startswith(root.rstrip('/') + '/')), None)
+    return _public_text(value) if root is None else roots[root] + value[len(root.rstrip('/')):]
 
 
 def _public_text(text: str) -> str:

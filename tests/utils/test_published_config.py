@@ -4,6 +4,7 @@ from helpers import CONFIGS, config_path
 from mmengine.config import Config
 
 from res2net_mm.utils.config import load_config
+from res2net_mm.utils.config_edits import move_data_root
 from res2net_mm.utils.errors import UserError
 from res2net_mm.utils.published_config import config_text, publishable_config, without_machine
 
@@ -38,8 +39,8 @@ def test_nothing_of_the_machine(tmp_path):
     assert cfg.model.backbone.init_cfg.checkpoint == 'res2net_mm://res2net50_26w4s'
     assert cfg.model.teacher == 'http://models.example.org/a.pth'
     assert cfg.train_dataloader.dataset == dict(
-        data_root='PATH_TO/', ann_file='PATH_TO/train.json', data_prefix=dict(img='train2017/'))
-    assert cfg.val_dataloader.dataset == dict(ann_file='PATH_TO/val.json', data_root='PATH_TO/', seg='PATH_TO/')
+        data_root='PATH_TO/data', ann_file='PATH_TO/train.json', data_prefix=dict(img='train2017/'))
+    assert cfg.val_dataloader.dataset == dict(ann_file='PATH_TO/val.json', data_root='PATH_TO/data1', seg='PATH_TO/')
     assert cfg.test_evaluator == dict(ann_file='PATH_TO/val.json', b='PATH_TO/c.json')
     assert cfg.visualizer == dict(type='DetLocalVisualizer', name='visualizer')
 
@@ -66,3 +67,15 @@ def test_without_machine():
     assert without_machine({'/a/b/c': ('/data/sets/coco', 3)}) == {'PATH_TO/c': ('PATH_TO/coco', 3)}
     assert without_machine('data/coco/') == 'data/coco/' and without_machine('http://[') == 'PATH_TO/'
     assert Config(dict(a=without_machine('petrel://bucket/a/b'))).a == 'PATH_TO/b'
+
+
+def test_data_root_can_be_moved():
+    """Files under an absolute data_root keep their place in it, so that --data-root finds them on another machine."""
+    text = ("train_dataloader = dict(dataset=dict(data_root='/home/alice/coco/', ann_file='a/train.json'))\n"
+            "test_evaluator = dict(ann_file='/home/alice/coco/a/val.json', other='/home/alice/coconut/b.json')\n")
+    cfg = publishable_config(text, 'mine')
+    assert cfg.train_dataloader.dataset.data_root == 'PATH_TO/data/'
+    assert cfg.test_evaluator == dict(ann_file='PATH_TO/data/a/val.json', other='PATH_TO/b.json')
+    move_data_root(cfg, '/data')
+    assert cfg.test_evaluator.ann_file == '/data/a/val.json'
+    assert cfg.train_dataloader.dataset.data_root == '/data/'
