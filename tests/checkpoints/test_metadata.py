@@ -15,7 +15,7 @@ META = dict(  # as the datasets of mmdet, mmseg and mmpose have it
         classes=('disc', 'a "square"', 'ü'), palette=[(220, 20, 60), (1, 2, 3)], CLASSES=['a'],
         keypoint_id2name={0: 'nose', 1: 'left_eye'}, skeleton_links=[(0, 1)], flip_pairs=(), empty={},
         sigmas=np.array([0.026, 1e-9], np.float32), weights=np.arange(6).reshape(2, 3), flags=np.array([True]),
-        lowest=-math.inf, text='', marked={'!tuple': [1], '!items': 2}, nothing=None, yes=True),
+        lowest=-math.inf, text='', marked={'!tuple': [1]}, nothing=None, yes=True),
     epoch=12, iter=np.int64(3), mmengine_version='0.10.7')
 
 
