@@ -51,3 +51,22 @@ def test_configs_of_the_readme(number, tmp_path):
         assert model.decode_head.num_classes == 3
     if number == 3:
         assert model.head.out_channels == 14
+
+
+def test_publishing_page(tmp_path):
+    """The commands have the arguments that they are shown with, and the configs are read, and build a backbone."""
+    text = (ROOT / 'docs' / 'publish.md').read_text(encoding='utf-8')
+    commands = re.findall(r'^    python tools/model_converters/(publish\.py .*?[^\\])$', text, re.DOTALL | re.MULTILINE)
+    usage = (ROOT / 'res2net_mm' / 'cli' / 'publish.py').read_text(encoding='utf-8')
+    assert len(commands) == 2
+    assert all(f"'{option}'" in usage for option in re.findall(r'(?<![\w-])--[a-z-]+', ' '.join(commands)))
+    blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / 'mine.py').write_text(block, encoding='utf-8')
+        cfg = load_config(tmp_path / 'mine.py')
+        source = cfg.get('load_from') or cfg.model.backbone.init_cfg.checkpoint
+        assert source.endswith('NAME-DIGITS.safetensors')
+        if 'model' in cfg:
+            cfg.model.backbone.init_cfg = None
+            assert len(MODELS.build(cfg.model.backbone).layer3) == 6

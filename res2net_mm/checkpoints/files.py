@@ -10,8 +10,10 @@ from mmengine.runner import CheckpointLoader
 
 from ..utils.whole_file import whole_file
 from .archives import MapLocation
+from .metadata import KEY, encode_meta
 from .pdparams import write_pdparams
 from .reading import read_checkpoint, set_trust
+from .safetensors_header import sort_metadata
 from .sources import LOADERS, read_without_configs
 
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors', '.pdparams')
@@ -32,7 +34,8 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
     """Write a checkpoint so that ``path`` is never half a file.
 
     Args:
-        checkpoint (dict): Weights by name; for PyTorch's format also a dict around them.
+        checkpoint (dict): Weights by name, or a dict of them as ``state_dict``, and ``meta``; for PyTorch's format
+            also any other dict around them.
         path (str | Path): The file; its suffix, one of ``SUFFIXES``, chooses the format.
         force (bool): Replace an existing file. Defaults to False.
 
@@ -52,9 +55,12 @@ def write_checkpoint(checkpoint: dict, path: str | Path, force: bool = False) ->
     with whole_file(path) as file:
         if path.suffix == '.safetensors':
             from safetensors.torch import save
+            meta, weights = {}, checkpoint
+            if isinstance(checkpoint.get('state_dict'), dict):
+                meta, weights = {KEY: encode_meta(checkpoint.get('meta', {}))}, checkpoint['state_dict']
             # It takes neither views nor weights that share memory.
-            weights = {key: value.clone().contiguous() for key, value in checkpoint.items()}
-            file.write(save(weights, metadata={'format': 'pt'}))
+            weights = {key: value.clone().contiguous() for key, value in weights.items()}
+            file.write(sort_metadata(save(weights, metadata={'format': 'pt', **meta})))
         elif path.suffix == '.pdparams':
             write_pdparams(checkpoint, file)
         else:

@@ -13,6 +13,7 @@ from ..utils.errors import CheckpointError, MissingCheckpointError
 from .archives import MAGIC, DamagedError, MapLocation, read_archive, read_pickles
 from .constructors import ForeignError, UnfitError
 from .contents import check_contents, list_tensors
+from .metadata import KEY, decode_meta
 from .pdparams import read_pdparams
 from .safetensors_header import check_header, is_safetensors
 
@@ -47,7 +48,8 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
 
     Returns:
         dict: What the file holds: weights by name, or a training checkpoint around them
-        (``res2net_mm.checkpoints.loading.unwrap``).
+        (``res2net_mm.checkpoints.loading.unwrap``). Safetensors that we have published are a dict of ``meta``
+        and ``state_dict``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -122,16 +124,19 @@ def _read(path: Path, start: bytes, map_location: MapLocation) -> Any:
     return (read_archive if start.startswith(b'PK') else read_pickles)(path, map_location)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Tensor] | dict[str, dict]:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ImportError as error:
         raise UnfitError('is in safetensors format; first: pip install safetensors') from error
     try:
-        return load_file(str(path))
+        weights = load_file(str(path))
+        with safe_open(str(path), framework='pt') as file:
+            meta = (file.metadata() or {}).get(KEY)
     except SafetensorError as error:
         raise DamagedError(f'safetensors: {error}') from error
+    return weights if meta is None else dict(meta=decode_meta(meta), state_dict=weights)
 
 
 def _explained(path: Path, error: Exception) -> CheckpointError:

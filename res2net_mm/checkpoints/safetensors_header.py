@@ -58,6 +58,23 @@ def check_header(path: Path) -> None:
         raise DamagedError(f'safetensors: its tensors have {end} bytes, and {size - 8 - length} are there')
 
 
+def sort_metadata(content: bytes) -> bytes:
+    """Sort the metadata in the header of a file: its library writes them in another order each time.
+
+    Args:
+        content (bytes): The whole file.
+
+    Returns:
+        bytes: A file with the same tensors and metadata, and with the same bytes each time.
+    """
+    end = 8 + int.from_bytes(content[:8], 'little')
+    header = json.loads(content[8:end])
+    header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+    text = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+    text += b' ' * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, 'little') + text + content[end:]
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) < len(pairs):
