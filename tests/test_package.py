@@ -143,6 +143,12 @@ except ValueError as error:
     assert 'mmcv.ops, where DCN and DCNv2 are, cannot be imported' in str(error), error
 else:
     raise AssertionError('built without operators')
+try:
+    res2net_mm.create('se_res2net50_26w4s')
+except ValueError as error:
+    assert 'se_reduction=16 needs torchvision' in str(error), error
+else:
+    raise AssertionError('built without torchvision')
 """
 
 

@@ -57,7 +57,8 @@ def fetch(weights: Weights, trust_new: bool = False) -> Path:
         Path: The file.
 
     Raises:
-        ValueError: If a file in ``RES2NET_MM_WEIGHTS`` is not the one that its name says.
+        ValueError: If a file in ``RES2NET_MM_WEIGHTS`` is not the one that its name says, or no host gives the weights
+            to a program.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
     return _fetch(weights, trust_new)[1]
@@ -141,6 +142,10 @@ def fetch_in_turn(fetch_file: Callable[[], Path]) -> Path:
 
 
 def _fetch(weights: Weights, trust_new: bool) -> tuple[WeightFile, Path]:
+    if not weights.files:
+        raise CheckpointError(f'res2net_mm://{weights.name}: no host gives these weights to a program; fetch them with '
+                              f'a browser from {weights.page}, and put them as {weights.name}.pth into the folder that '
+                              'RES2NET_MM_WEIGHTS names')
     for folder in _user_folders():
         for file in weights.files:
             path = folder / file.name

@@ -82,7 +82,7 @@ def show_weights(args: Namespace) -> None:
           for one in weights.accuracies),
         ('images', f'{images.input_size}² from {images.resize}, {images.interpolation}, {images.channels}, '
          f'mean {images.mean}, std {images.std}'),
-        ('note', weights.note),
+        ('note', weights.note), ('by hand', weights.page),
         *(('file', f'{file.url}\n{"":14}{describe_size(file)}; {trust_of(file)}') for file in weights.files),
     ]
     cached = find_cached(weights)

@@ -169,14 +169,7 @@ def fetch_weights(name: str) -> Path:
     if own:
         return own
     weights = find_weights(name)
-    if weights.files:
-        return fetch(weights)
-    own = find_own_weights(weights.name)
-    if own:
-        return own
-    raise CheckpointError(f'{SCHEME}{name}: no host gives these weights to a program; fetch them with a browser from '
-                          f'{weights.page}, and put them as {weights.name}.pth into the folder that RES2NET_MM_WEIGHTS '
-                          'names')
+    return find_own_weights(weights.name) or fetch(weights)
 
 
 def find_weights(name: str) -> Weights:

@@ -61,7 +61,7 @@ def test_list_and_show(host, tmp_path, capsys):
     assert f'{NAME}: {tmp_path}' in table and '8 digits of a' in table and 'CC BY-NC-SA' in table
     main(['show', 'Res2Net-50'])
     shown = capsys.readouterr().out
-    for part in (f'res2net_mm://{NAME}', 'always', 'CC BY-NC-SA 4.0, by the authors', '22.01 / 6.15', '224² from 256',
+    for part in (f'res2net_mm://{NAME}', 'always', 'stated by the authors for their code', '22.01 / 6.15', '224² from 256',
                  f'{host}/{named(host)}', f'hub/checkpoints/{named(host)}'):
         assert part in shown, shown
 
@@ -73,6 +73,13 @@ def test_download_goes_on_after_one_that_fails(host, tmp_path, capsys):
     assert (tmp_path / 'a' / 'b' / 'own.safetensors').read_bytes() == (host / 'model.safetensors').read_bytes()
     assert 'nonsense: no public weights of that name' in error and NAME in error and 'were never published' in error
     assert error.endswith('2 of 4 could not be fetched: nonsense, SE-Res2Net-50')
+
+
+def test_what_only_a_person_can_fetch(host, capsys):
+    main(['show', 'res2net152_v1b'])
+    page = next(line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith('by hand'))
+    _, error = fails(capsys, 'download', 'res2net152_v1b')
+    assert f'no host gives these weights to a program; fetch them with a browser from {page}' in error
 
 
 def test_downloaded_folders_serve_without_a_network(host, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .arguments import OneOf
 from .build import add_plugin, build_conv, build_norm
+from .refusal import ArgumentError
 
 BN = dict(type='BN', requires_grad=True)
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -169,7 +170,11 @@ class Bottle2neck(nn.Module):
 
 def squeeze_excitation(channels: int, reduction: int) -> nn.Module:
     """Squeeze-and-excitation with channels / reduction hidden units; its keys ``fc1|fc2`` are timm's."""
-    from torchvision.ops import SqueezeExcitation  # only those who use it need torchvision
+    try:
+        from torchvision.ops import SqueezeExcitation  # only those who use it need torchvision
+    except ImportError as error:
+        raise ArgumentError(f'se_reduction={reduction} needs torchvision, which cannot be imported ({error}): '
+                            'pip install torchvision') from error
     return SqueezeExcitation(channels, channels // reduction)
 
 
