@@ -61,8 +61,8 @@ def test_list_and_show(host, tmp_path, capsys):
     assert f'{NAME}: {tmp_path}' in table and '8 digits of a' in table and 'CC BY-NC-SA' in table
     main(['show', 'Res2Net-50'])
     shown = capsys.readouterr().out
-    for part in (f'res2net_mm://{NAME}', 'always', 'stated by the authors for their code', '22.01 / 6.15', '224² from 256',
-                 f'{host}/{named(host)}', f'hub/checkpoints/{named(host)}'):
+    for part in (f'res2net_mm://{NAME}', 'always', 'stated by the authors for their code', '22.01 / 6.15',
+                 '224² from 256', f'{host}/{named(host)}', f'hub/checkpoints/{named(host)}'):
         assert part in shown, shown
 
 
