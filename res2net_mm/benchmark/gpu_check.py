@@ -40,7 +40,8 @@ TIMES = {  # part: how times are measured on a GPU, by default in bfloat16 with 
     'triton': 'benchmark.py resnet50 res2net50_26w4s --paths eager accelerate accelerate-triton --peers timm '
               '--batch-sizes 1 32 256 --rounds 7',
     # Each model is compiled for minutes.
-    'compile': 'benchmark.py res2net50_26w4s --paths compile accelerate-triton --peers timm --batch-sizes 32 --rounds 7',
+    'compile': 'benchmark.py res2net50_26w4s --paths compile accelerate-triton --peers timm --batch-sizes 32 '
+               '--rounds 7',
     'training': 'benchmark.py resnet50 res2net50_26w4s res2net50_v1b_26w4s --paths train --peers --batch-sizes 32 256 '
                 '--rounds 7',
     'training-compile': 'benchmark.py res2net50_26w4s --paths train train-accelerate train-compile '
