@@ -48,16 +48,19 @@ def timm_classifier(arch: str) -> nn.Module | None:
 def toolbox_classifier(scope: str, arch: str) -> nn.Module | None:
     """The classifier of mmpretrain or mmdet.
 
-    Their models have neither groups nor SE, and mmdet's Res2Net has v1b's stem and shortcuts only.
+    Their models have neither groups nor SE nor Paddle's function, and mmdet's Res2Net has v1b's stem and shortcuts
+    only. Where mmdet's pools less than ours, in one block, the cost is the same.
     """
     __import__(f'{scope}.models')
     row = resolve(arch)
     if row.type != 'res2net_mm.Res2Net':
         return None
     values = dict(row.arguments)
-    groups, se_reduction = values.pop('groups'), values.pop('se_reduction')
+    groups, se_reduction, function = values.pop('groups'), values.pop('se_reduction'), values.pop('stage_pool')
     v1b = values['deep_stem'] and values['avg_down']
-    if groups > 1 or se_reduction or (scope == 'mmdet' and values['scales'] > 1 and not v1b):
+    if groups > 1 or se_reduction or function == 'strided_hierarchical':
+        return None
+    if scope == 'mmdet' and values['scales'] > 1 and not v1b:
         return None
     config = dict(type='Res2Net', **values) if values['scales'] > 1 else dict(type='ResNet', depth=values['depth'])
     config = dict(config, type=f'{scope}.{config["type"]}', norm_eval=False)  # mmdet's default is for detectors

@@ -68,7 +68,7 @@ def test_training_result():
     assert (data.license, data.pipeline_tag, data.datasets) == ('apache-2.0', 'object-detection', ['owner/coco'])
     result, = data.eval_results
     assert (result.metric_type, result.metric_value, result.dataset_name) == ('coco/bbox_mAP', 0.412, 'owner/coco')
-    assert 'may bind' in text and '`res2net_mm://res2net50_26w4s`: CC BY-NC-SA 4.0, by the authors' in text
+    assert 'may bind' in text and '`res2net_mm://res2net50_26w4s`: CC BY-NC-SA 4.0, non-commercial' in text
     assert '`PATH_TO/other.pth`: its licence is not known here' in text
     assert 'python tools/test.py config.py https://h/o/m/resolve/main/a' in text
 
