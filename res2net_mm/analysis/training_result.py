@@ -16,6 +16,7 @@ from ..checkpoints.publishing import has_average
 from ..checkpoints.weights import Weights
 from ..datasets.checks.configs import leaves
 from ..models.backbones.res2net import Res2Net
+from ..models.names import architecture_values
 from ..models.pretrained import SCHEME, as_list, find_weights, is_pretrained
 from ..utils.config_types import ancestors, config_class
 from ..utils.errors import CheckpointError
@@ -185,7 +186,7 @@ def _describe_config(cfg: Config) -> dict[str, Any]:
     model = config_class(cfg.get('model'), MODELS, scope)
     backbone = {key: value for key, value in (cfg.model.get('backbone') or {}).items() if key != 'init_cfg'}
     if issubclass(config_class(backbone, MODELS, scope), Res2Net):
-        backbone.setdefault('stage_pool', 'always')  # part of what the weights compute
+        backbone['stage_pool'] = architecture_values(backbone)['stage_pool']  # part of what the weights compute
     preprocessing = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
     evaluators = cfg.get('test_evaluator') or ()
     return dict(

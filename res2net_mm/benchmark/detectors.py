@@ -26,14 +26,14 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from ..acceleration.backends import accelerate
-from ..models.names import RES2NET_ARGUMENTS, resolve
+from ..models.names import RES2NET_ARGUMENTS, architecture_values
 from ..models.parts import backbone_and_neck
 from ..utils.text import markdown_table
 from .timing import MEASURED, MeasuringSettings, Ratio, ratio_of_times, time_rounds
 
 OURS = 'res2net_mm.Res2Net'
 SAMPLES = dict(mmdet='DetDataSample', mmseg='SegDataSample', mmpose='PoseDataSample', mmpretrain='DataSample')
-NOT_OF_RESNET = (*RES2NET_ARGUMENTS, 'arch', 'stage_pool')  # arguments of our backbone; some say what a ResNet is, too
+NOT_OF_RESNET = (*RES2NET_ARGUMENTS, 'arch')  # arguments of our backbone; some say what a ResNet is, too
 
 
 # 1. The models.
@@ -116,13 +116,6 @@ def compared_backbones(ours: dict, scope: str) -> dict[str, dict]:
         backbones[f'{scope}.Res2Net'] = dict(
             resnet, type=f'{scope}.Res2Net', scales=values['scales'], base_width=values['base_width'])
     return backbones
-
-
-def architecture_values(backbone: dict) -> dict:
-    """What a config of our Res2Net says of its architecture: by name, by single arguments, or by default."""
-    arch = backbone.get('arch', 'res2net50_26w4s')
-    arguments = {key: backbone[key] for key in RES2NET_ARGUMENTS if backbone.get(key) is not None}
-    return {**resolve(arch).arguments, **arguments}
 
 
 def fix_boxes(test_cfg: object) -> None:

@@ -211,6 +211,13 @@ def find_name(type: str, arguments: dict[str, Any]) -> str | None:
                  if row.type == type and arguments.items() <= row.arguments.items()), None)
 
 
+def architecture_values(backbone: dict) -> dict:
+    """What a config of our Res2Net says of its architecture: by name, by single arguments, or by default."""
+    arch = backbone.get('arch', 'res2net50_26w4s')
+    arguments = {key: backbone[key] for key in RES2NET_ARGUMENTS if backbone.get(key) is not None}
+    return {**resolve(arch).arguments, **arguments}
+
+
 def build_backbone(name: str) -> nn.Module:
     """Build the backbone of an architecture, in training mode, with weights as its layers draw them.
 

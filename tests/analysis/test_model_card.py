@@ -1,14 +1,16 @@
 """Model cards: the hub's library reads them, and they say what is known and nothing else."""
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm.analysis import model_card
 from res2net_mm.analysis.model_card import CardArguments, named_values, public_weights_card, result_card
-from res2net_mm.analysis.training_result import TrainingResult
+from res2net_mm.analysis.training_result import TrainingResult, describe_result
 from res2net_mm.checkpoints.publishing import PublishedFile
 from res2net_mm.checkpoints.weights import Accuracy
 from res2net_mm.models.names import resolve
@@ -59,6 +61,16 @@ def test_config_of_a_card_builds(name, cost, tmp_path):
     assert type(model.backbone).__module__.startswith('res2net_mm.')
     with torch.no_grad():
         assert len(model.extract_feat(torch.zeros(1, 3, 64, 64))) == 5
+
+
+@pytest.mark.parametrize('backbone, function', [
+    (dict(), 'always'), (dict(arch='res2net50_vd_26w4s'), 'strided_hierarchical'),
+    (dict(arch='res2net50_vd_26w4s', stage_pool='strided'), 'strided')])
+def test_a_result_says_what_its_backbone_computes(backbone, function):
+    """Also where the config leaves it to the name of the architecture."""
+    cfg = Config(dict(model=dict(type='Unknown', backbone=dict(type='res2net_mm.Res2Net', **backbone))))
+    result = describe_result({}, {}, Path('a.pth'), cfg, {}, True, True)
+    assert f"stage_pool='{function}'" in result.backbone
 
 
 def test_training_result():
