@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from ..checkpoints.weights import Accuracy, Weights
-from ..models.pretrained import SCHEME, find_weights
+from ..checkpoints.weights import SCHEME, Accuracy, Weights
+from ..models.pretrained import find_weights
 from ..models.public_weights import ACCURACIES, ERRORS, WEIGHTS
 from ..utils.config import load_config, packaged_configs
 

@@ -13,7 +13,7 @@ import torch
 from mmengine.registry import MODELS
 
 from ..checkpoints.publishing import CONFIG, PublishedFile
-from ..checkpoints.weights import Accuracy, Weights
+from ..checkpoints.weights import SCHEME, Accuracy, Weights
 from ..models.complexity import count
 from ..models.names import resolve
 from ..utils.errors import UserError
@@ -182,7 +182,7 @@ def licence_warning(result: TrainingResult) -> str:
     if not result.initial_weights:
         return ('The config names no weights that the training began with.' if result.backbone else
                 'Whether the training began with other weights is not known: the config of the training is not there.')
-    known = {f'res2net_mm://{row.name}': row.licence for row in result.derived_from}
+    known = {f'{SCHEME}{row.name}': row.licence for row in result.derived_from}
     lines = [f'* `{row}`: {licence}' for row, licence in known.items()]
     others = len(result.initial_weights) - len(known)
     lines += [f'* `{source}`: its licence is not known here' for source in result.initial_weights
@@ -218,7 +218,7 @@ def _preprocessing(weights: Weights) -> str:
 
 
 def _load_public(weights: Weights) -> str:
-    address = f'res2net_mm://{weights.name}'
+    address = f'{SCHEME}{weights.name}'
     if weights.config:
         return _code('sh', f'python tools/test.py {weights.config} {address}')
     row = resolve(weights.architecture)

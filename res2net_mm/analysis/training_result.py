@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ..checkpoints.convert import count_parts
 from ..checkpoints.publishing import has_average
-from ..checkpoints.weights import Weights
+from ..checkpoints.weights import SCHEME, Weights
 from ..datasets.checks.configs import leaves
 from ..models.backbones.res2net import Res2Net
 from ..models.names import architecture_values
-from ..models.pretrained import SCHEME, as_list, find_weights, is_pretrained
+from ..models.pretrained import as_list, find_weights, is_pretrained
 from ..utils.config_types import ancestors, config_class
 from ..utils.errors import CheckpointError
 

@@ -8,6 +8,7 @@ from ..models import public_weights as table
 from ..models.names import ARCHITECTURES, RES2NET_ARGUMENTS, Architecture, normalise_name, resolve
 from ..models.pretrained import CIFAR_MODELS
 from ..models.public_weights import BY_HAND, WEIGHTS
+from ..utils.text import markdown_table
 
 PAGE = """# Public weights
 
@@ -176,7 +177,7 @@ def weights_page() -> str:
         detectors=_group(detectors, mmdet=1), detectors_images=_images(detectors),
         by_hand=_group(BY_HAND, val2017=1, **{'test-dev': 1}),
         pages='\n'.join(f'* `{weights.name}`: <{weights.page}>' for weights in BY_HAND),
-        files=_table(('name', 'files'), [(f'`{weights.name}`', '<br>'.join(map(_file, weights.files)))
+        files=markdown_table(('name', 'files'), [(f'`{weights.name}`', '<br>'.join(map(_file, weights.files)))
                                          for weights in WEIGHTS]),
         licences='\n'.join(f'* {letter}: {licence}.' for licence, letter in LETTERS.items()),
         aliases='\n'.join(f'| `{alias}` | `{name}` |' for alias, name in _aliases()),
@@ -193,11 +194,7 @@ def _group(rows: Sequence[Weights], **digits: int) -> str:
         published += [''] * (len(digits) - len(published))
         lines.append((f'`{weights.name}`', _differing(resolve(weights.architecture)), f'`{weights.stage_pool}`',
                       LETTERS[weights.licence], *published, weights.note))
-    return _table(columns, lines)
-
-
-def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return '\n'.join(f'| {" | ".join(line)} |' for line in (columns, ('---', ) * len(columns), *lines))
+    return markdown_table(columns, lines)
 
 
 def _file(file: WeightFile) -> str:

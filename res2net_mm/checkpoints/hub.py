@@ -21,7 +21,7 @@ from .download import AnotherFileError, download, find_problem
 from .hugging_face import as_hub_file, endpoint_of, fetch_from_hub, find_in_hub_cache, is_offline, named_hash
 from .transfer import DownloadError
 from .trusted_hashes import find_committed, find_first_use, find_trusted, first_use_file, trust_first_use
-from .weights import HASH_IN_NAME, WeightFile, Weights
+from .weights import HASH_IN_NAME, SCHEME, WeightFile, Weights
 
 HASHED = ('download.pytorch.org', 'download.openmmlab.com', 'mmassets.onedl.ai')  # end names with a hash by custom
 COMMAND = 'python -m res2net_mm.weights'
@@ -143,7 +143,7 @@ def fetch_in_turn(fetch_file: Callable[[], Path]) -> Path:
 
 def _fetch(weights: Weights, trust_new: bool) -> tuple[WeightFile, Path]:
     if not weights.files:
-        raise CheckpointError(f'res2net_mm://{weights.name}: no host gives these weights to a program; fetch them with '
+        raise CheckpointError(f'{SCHEME}{weights.name}: no host gives these weights to a program; fetch them with '
                               f'a browser from {weights.page}, and put them as {weights.name}.pth into the folder that '
                               'RES2NET_MM_WEIGHTS names')
     for folder in _user_folders():
@@ -165,7 +165,7 @@ def _fetch(weights: Weights, trust_new: bool) -> tuple[WeightFile, Path]:
             failures.append(f'  {text}')
             print_log(text, logger='current', level=logging.WARNING)
     raise MissingCheckpointError(
-        f'res2net_mm://{weights.name}: the weights could not be had:\n' + '\n'.join(failures) + '\n' + _proxies() +
+        f'{SCHEME}{weights.name}: the weights could not be had:\n' + '\n'.join(failures) + '\n' + _proxies() +
         f'Ways out: (1) fetch {" or ".join(dict.fromkeys(file.name for file in weights.files))} elsewhere '
         f'({COMMAND} download {weights.name} --to FOLDER) and name its folder in the environment variable '
         'RES2NET_MM_WEIGHTS; '

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from ..utils.errors import CheckpointError, UserError
 from ..utils.published_config import without_machine
 from ..utils.whole_file import UNFINISHED, flush_folder, whole_file
 from ..version import __version__
+from .download import hash_file
 from .files import write_checkpoint
 from .layouts import is_block
 from .loading import find_prefix, unwrap
@@ -131,7 +131,7 @@ def write_publication(folder: Path, name: str, format: str, checkpoint: dict[str
         weights = {key: value.detach().clone().contiguous() for key, value in checkpoint['state_dict'].items()}
         path = unfinished / f'weights.{format}'
         write_checkpoint(dict(checkpoint, state_dict=weights), path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hash_file(path)
         file = PublishedFile(f'{name}-{digest[:8]}.{format}', digest, path.stat().st_size)
         path.rename(unfinished / file.name)
         for text_name, text in make_texts(file).items():

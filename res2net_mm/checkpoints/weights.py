@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Iterable
 
 MARK = 'res2net_mm_weights'  # attribute of a tensor that was loaded by name: the weights that it is of
+SCHEME = 'res2net_mm://'  # before the name of weights, in configs and commands
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.pth$')
 
 

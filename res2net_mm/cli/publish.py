@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+from ..checkpoints.weights import SCHEME
 from ..utils.config import config_name, load_config
 from ..utils.errors import UserError
 from .arguments import debug_argument, trust_argument
@@ -17,7 +18,6 @@ from .runner import read_safely
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-PUBLIC = 'res2net_mm://'
 STORED = 'the config that is stored in the checkpoint'
 STEM = re.compile(r'[\w.-]+')
 LICENCE = re.compile(r'[a-z0-9][a-z0-9.+-]*')  # as the hub's are
@@ -68,12 +68,12 @@ def publish(args: Namespace) -> None:
     read_safely(args)
     metrics = parse_metrics(args.metric)
     folder = Path(args.out_dir).expanduser().absolute()
-    is_public = args.checkpoint.startswith(PUBLIC)
+    is_public = args.checkpoint.startswith(SCHEME)
     licence = args.licence or (_stated_licence(args.checkpoint) if is_public else '')
     _check_arguments(args, licence, is_public)
     if args.push:
         check_push(args.push)
-    name = args.name or (args.checkpoint[len(PUBLIC):] if is_public else
+    name = args.name or (args.checkpoint[len(SCHEME):] if is_public else
                          config_name(args.config) if args.config else folder.name)
     if not STEM.fullmatch(name):
         raise UserError(f'--name {name}: only letters, digits, and . _ - are allowed')
@@ -121,7 +121,7 @@ def _check_arguments(args: Namespace, licence: str, is_public: bool) -> None:
 def _stated_licence(address: str) -> str:
     from ..analysis.model_card import stated_licence
     from ..models.pretrained import find_weights
-    return stated_licence(find_weights(address[len(PUBLIC):]))
+    return stated_licence(find_weights(address[len(SCHEME):]))
 
 
 def _publish_public(args: Namespace, folder: Path, name: str, licence: str,
@@ -132,7 +132,7 @@ def _publish_public(args: Namespace, folder: Path, name: str, licence: str,
     from ..checkpoints.hub import fetch
     from ..checkpoints.publishing import CARD, published_meta, select_backbone, select_weights, write_publication
     from ..models.pretrained import find_weights
-    weights = find_weights(args.checkpoint[len(PUBLIC):])
+    weights = find_weights(args.checkpoint[len(SCHEME):])
     checkpoint = read_checkpoint(fetch(weights))  # never a file of the user's own under this name
     state = select_weights(checkpoint)
     if args.backbone_only:

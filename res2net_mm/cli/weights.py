@@ -72,7 +72,8 @@ def list_weights(args: Namespace) -> None:
 def show_weights(args: Namespace) -> None:
     """Print all that is known of weights."""
     from ..checkpoints.hub import find_cached
-    from ..models.pretrained import SCHEME, find_weights
+    from ..checkpoints.weights import SCHEME
+    from ..models.pretrained import find_weights
     weights = find_weights(args.name)
     images = weights.preprocessing
     lines = [

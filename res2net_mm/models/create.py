@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ..checkpoints.input_channels import OPTION
-from ..checkpoints.weights import Weights
+from ..checkpoints.weights import SCHEME, Weights
 from ..registry import MODELS
 from ..utils.errors import CheckpointError
 from .backbones.base import Backbone
 from .names import resolve
-from .pretrained import SCHEME, find_weights
+from .pretrained import find_weights
 from .public_weights import WEIGHTS
 
 

@@ -17,12 +17,11 @@ from ..checkpoints.files import load_checkpoint, load_from_local
 from ..checkpoints.hub import fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.input_channels import OPTION
 from ..checkpoints.loading import adapt_state_dict, unwrap
-from ..checkpoints.weights import Weights, find_mark, mark
+from ..checkpoints.weights import SCHEME, Weights, find_mark, mark
 from ..utils.errors import CheckpointError
 from .names import ARCHITECTURES, known_names, normalise_name
 from .public_weights import BY_HAND, WEIGHTS
 
-SCHEME = 'res2net_mm://'
 FILE = SCHEME + 'file:'  # before a path or an address: read by our reader
 CIFAR_NAMES, CIFAR_MODELS = 'res2next29', 'all CIFAR-100 models (Table 4, Figure 5)'  # not public either
 

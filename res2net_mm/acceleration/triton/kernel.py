@@ -249,7 +249,7 @@ def check_tensors(what: str, like: Tensor, tensors: dict[str, tuple[Tensor | Non
         if tensor.shape != wanted:
             raise ValueError(f'{what}: {name} has the shape {tuple(tensor.shape)}, not {wanted}')
         if (tensor.dtype, tensor.device) != (like.dtype, like.device):
-            raise ValueError(f'{what}: {name} is {tensor.dtype} on {tensor.device}, the weights are {like.dtype} on '
+            raise ValueError(f'{what}: {name} is {tensor.dtype} on {tensor.device}, and not {like.dtype} on '
                              f'{like.device}')
         if written and as_pixels(tensor)[0] is not tensor:
             raise ValueError(f'{what}: {name} has the strides {tensor.stride()}; it must be in channels_last, or a '
