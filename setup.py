@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).resolve().parent
-PAYLOAD = ('configs', 'tools', 'model-index.yml')
+PAYLOAD = ('configs', 'demo', 'tools', 'model-index.yml')
 
 
 class BuildWithPayload(build_py):
@@ -80,7 +80,7 @@ CLS = CORE + ['onedl-mmpretrain>=1.3.6,<1.4', 'timm']
 # is not used here, so mmpose is installed with --no-deps (README.md, "Install").
 POSE = DET + ['json-tricks', 'munkres', 'xtcocotools>=1.14.3', 'scipy', 'matplotlib', 'pillow']
 ANALYSIS = ['grad-cam>=1.5.7,<2', 'matplotlib', 'scikit-learn', 'rich']
-EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
+EXPORT = ['onnx', 'onnxruntime', 'onnxscript', 'openvino']
 
 setup(
     name='res2net_mm',
@@ -102,10 +102,13 @@ setup(
         'cls': CLS,
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
+        'int8': EXPORT + ['nncf'],
+        'app': ['gradio>=5'],
+        'tracking': ['tensorboard'],
         'hub': ['huggingface_hub>=0.20'],
         'analysis': ANALYSIS,
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython',
-                'ninja', 'psutil', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
+                'ninja', 'psutil', 'jupytext', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -71,8 +71,14 @@ TASKS = {
     'pose': ('mmpose', 'mmcv._ext', 'mmdet', 'xtcocotools'),
     'cls': ('mmpretrain', ),
     'saliency': ('pysodmetrics', 'mmseg', 'mmcv._ext'),
-    'export': ('onnx', 'onnxruntime'),
+    'export': ('onnx', 'onnxruntime', 'onnxscript', 'openvino'),
+    'int8': ('nncf', 'onnxruntime'),
+    'app': ('gradio', ),
+    'tracking': ('tensorboard', ),
 }
+# Packages that need no more than to be imported, and our extra that installs them.
+EXTRAS = {'onnx': 'export', 'onnxruntime': 'export', 'onnxscript': 'export', 'openvino': 'export', 'nncf': 'int8',
+          'gradio': 'app', 'tensorboard': 'tracking'}
 NEED_OPERATORS = ('mmdet', 'mmseg', 'mmpose')  # mmcv may be pure Python without them
 # Distributions that put their files into the same folder: whichever came last has half overwritten the other.
 RIVALS = (('mmengine', 'onedl-mmengine'), ('mmcv', 'onedl-mmcv'), ('mmcv', 'mmcv-lite'), ('mmdet', 'onedl-mmdetection'),
@@ -120,9 +126,8 @@ def all_checks() -> list[Check]:
         toolbox_check('mmpretrain', 'cls'),
         Check('pysodmetrics', 'py_sod_metrics', 'import py_sod_metrics; print("imports")',
               f"{PIP} 'res2net_mm[saliency]'"),
-        Check('onnx', 'onnx', 'import onnx; print(onnx.__version__)', f"{PIP} 'res2net_mm[export]'"),
-        Check('onnxruntime', 'onnxruntime', 'import onnxruntime; print(onnxruntime.__version__)',
-              f"{PIP} 'res2net_mm[export]'"),
+        *(Check(name, name, f'import {name}; print({name}.__version__)', f"{PIP} 'res2net_mm[{extra}]'")
+          for name, extra in EXTRAS.items()),
     ]
 
 

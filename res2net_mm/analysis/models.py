@@ -1,55 +1,15 @@
-"""Models to analyse: whole ones with a checkpoint, and backbones with random or trained weights."""
+"""Backbones to analyse, with random or trained weights."""
 from __future__ import annotations
 
-from mmengine.config import Config
 from mmengine.model import initialize
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from ..checkpoints.loading import CLASSIFIER, adapt_classifier, find_prefix, unwrap
-from ..datasets.checks.configs import leaves
+from ..checkpoints.loading import CLASSIFIER, find_prefix, unwrap
 from ..models import names
 from ..models.backbones.base import DEFAULT_INIT
 from ..models.pretrained import read_weights
 from ..utils.config import load_config
-
-# 1. Whole models.
-
-
-def load_weights(model: nn.Module, config: str, checkpoint: str, scope: str | None) -> dict:
-    """Load a checkpoint of a whole model strictly.
-
-    Args:
-        model (nn.Module): The model; its weights are replaced.
-        config (str): The config it is built from, for the error message.
-        checkpoint (str): The checkpoint; for a classifier also public ImageNet weights of any layout.
-        scope (str | None): The toolbox of the model, such as 'mmpretrain'.
-
-    Returns:
-        dict: What the checkpoint says of its dataset, such as ``classes``; empty if it says nothing.
-
-    Raises:
-        OSError: If the checkpoint cannot be read.
-        ValueError: If it does not fit the model.
-    """
-    stored = read_weights(checkpoint)
-    meta = stored.get('meta') or {}
-    state, _ = unwrap(stored)
-    if scope == 'mmpretrain':
-        adapt_classifier(state)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"checkpoint '{checkpoint}' does not fit config '{config}': {error}"[:1500]) from error
-    return meta.get('dataset_meta') or {}
-
-
-def transforms_without_annotations(cfg: Config) -> list[dict]:
-    """Configs of the transforms of the test dataset, without those that need annotations."""
-    return [step for step in leaves(cfg.test_dataloader.dataset)[0].pipeline if 'Annotations' not in step['type']]
-
-
-# 2. Backbones.
 
 
 def initialise(backbone: nn.Module) -> nn.Module:

@@ -10,12 +10,13 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
+from ..datasets.checks.configs import transforms_without_annotations
 from ..datasets.saliency_folders import find_pairs
+from ..models.whole_model import load_weights
 from ..utils.config import config_name, load_config
 from ..utils.images import read_image
 from ..utils.masks import read_mask, size_defect
 from ..utils.text import number_duplicates, shorten
-from .models import load_weights, transforms_without_annotations
 
 
 @dataclass(frozen=True)

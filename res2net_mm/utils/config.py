@@ -80,6 +80,11 @@ def packaged_configs(package: str = 'res2net_mm') -> Path:
     return _root(package) / 'configs'
 
 
+def demo_folder() -> Path:
+    """Return the folder of the images and the small models that come with the package; demo/README.md lists them."""
+    return _root('res2net_mm') / 'demo'
+
+
 def tool_path(name: str) -> Path:
     """Return the script of one of our tools, such as ``train.py``, in whichever folder of ``tools`` it lies."""
     folder = _root('res2net_mm') / 'tools'

@@ -12,6 +12,7 @@ from typing import Sequence
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import UserError
 
@@ -154,14 +155,14 @@ def read_header(path: str) -> ImageHeader | None:
         with Image.open(path) as image:
             size, orientation = image.size[::-1], 1
             with suppress(Exception):  # EXIF data that is broken: OpenCV leaves it, too
-                if image.format == 'TIFF':  # whose size Pillow has turned already
+                if isinstance(image, TiffImageFile):  # whose size Pillow has turned already
                     tags = image.tag_v2
                     size, orientation = (tags[TIFF_HEIGHT], tags[TIFF_WIDTH]), tags.get(ORIENTATION, 1)
                 else:  # not getexif, which also takes an orientation out of XMP, as OpenCV does not
                     exif = Image.Exif()
                     exif.load(image.info.get('exif', b''))
                     orientation = exif.get(ORIENTATION, 1)
-            return ImageHeader(image.format, size, orientation)
+            return ImageHeader(image.format or '', size, orientation)
     except Image.DecompressionBombError:
         raise
     except Exception:  # whatever Pillow's formats raise for a damaged header

@@ -27,12 +27,13 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch._tensor import _rebuild_from_type_v2
 
 from res2net_mm import Res2Net
-from res2net_mm.analysis import models as analysis
+from res2net_mm.analysis.models import build_backbone
 from res2net_mm.checkpoints import sources
 from res2net_mm.checkpoints.convert import convert_file
 from res2net_mm.checkpoints.files import install_reader, read_checkpoint, uninstall_reader
 from res2net_mm.cli import convert_checkpoint
 from res2net_mm.cli.runner import check_checkpoint
+from res2net_mm.models import whole_model
 from res2net_mm.models.pretrained import read_weights
 
 SMALL = dict(depth=26, base_channels=8)
@@ -242,7 +243,7 @@ def by_convert(path, address):
 
 def by_sheet(path, address):
     (path.parent / 'config.py').write_text(f"model = dict(backbone=dict(type='res2net_mm.Res2Net', **{SMALL}))\n")
-    analysis.build_backbone(str(path.parent / 'config.py'), str(path))
+    build_backbone(str(path.parent / 'config.py'), str(path))
 
 
 ROUTES = {
@@ -256,7 +257,7 @@ ROUTES = {
     'res2net_mm://': by_name, 'convert': by_convert,
     'inspect': lambda path, address: convert_checkpoint.main(['--inspect', str(path)]),
     'check': lambda path, address: check_checkpoint(str(path)),
-    'cam': lambda path, address: analysis.load_weights(Toy(), 'config.py', str(path), None),
+    'cam': lambda path, address: whole_model.load_weights(Toy(), 'config.py', str(path), None),
     'saliency sheet': by_sheet, 'reader': lambda path, address: read_checkpoint(path),
 }
 SHORT = {(route, 'pickle') for route in ROUTES} | {(route, kind) for kind in KINDS for route in (

@@ -27,11 +27,11 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...datasets.checks.configs import leaves
+from ...datasets.checks.configs import leaves, transforms_without_annotations
+from ...models.whole_model import load_weights
 from ...utils.config import config_name, load_config
 from ...utils.config_types import config_class
 from ...utils.images import file_defect
-from ..models import load_weights, transforms_without_annotations
 from .targets import TASKS, Answer
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives

@@ -143,3 +143,8 @@ def check_annotations(settings: DatasetSettings) -> list[Problem]:
     except BadDataError as error:
         problems.append(Problem(str(error)))
     return problems
+
+
+def transforms_without_annotations(cfg: Config) -> list[dict]:
+    """Configs of the transforms of the test dataset, without those that need annotations."""
+    return [step for step in leaves(cfg.test_dataloader.dataset)[0].pipeline if 'Annotations' not in step['type']]

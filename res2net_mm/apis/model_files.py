@@ -1,0 +1,77 @@
+"""The config and the checkpoint that the name of a model means."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoints.weights import SCHEME
+from ..models.names import normalise_name
+from ..models.public_weights import BY_HAND, WEIGHTS
+from ..utils.config import config_name, demo_folder, find_config
+from ..utils.errors import UserError
+
+DEMO = 'demo'  # the detector among the models that come with the package
+SUFFIXES = ('.safetensors', '.pth')
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model is.
+
+    Args:
+        config (str): Its config, a file.
+        checkpoint (str): Its checkpoint: a file, ``res2net_mm://NAME`` or an address.
+    """
+
+    config: str
+    checkpoint: str
+
+    @property
+    def name(self) -> str:
+        """The name of its config."""
+        return config_name(self.config)
+
+
+def demo_models() -> dict[str, Path]:
+    """The models that come with the package: the names of their configs, and their weights."""
+    return {path.stem: path for path in sorted((demo_folder() / 'weights').glob('*.safetensors'))}
+
+
+def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
+    """Find the files of a model.
+
+    Args:
+        model (str): A config file, ``package::NAME.py``, the name of one of our configs, with or without '.py', the
+            name of weights that have a config (docs/weights.md), or 'demo', the detector that comes with the package.
+        checkpoint (str | None): Its checkpoint. Defaults to None: the weights that are public or come with the package.
+
+    Raises:
+        UserError: If there is no such model, or no checkpoint is given, and none is known.
+    """
+    shipped = demo_models()
+    if model == DEMO and not Path(model).is_file():
+        model = next((name for name in shipped if 'faster_rcnn' in name), model)
+    public = {normalise_name(name): row for row in (*WEIGHTS, *BY_HAND) if row.config
+              for name in (row.name, *row.aliases)}
+    row = public.get(normalise_name(config_name(model)))
+    config = _config_file(row.config if row and normalise_name(model) in public else model)
+    name = config_name(config)
+    if checkpoint is None and name in shipped:
+        checkpoint = str(shipped[name])
+    if checkpoint is None and row and row.config == name:
+        checkpoint = SCHEME + row.name
+    if checkpoint is None:
+        raise UserError(f"model '{model}': there are no public weights of it; name yours with --checkpoint FILE (with "
+                        f'weights are {", ".join([DEMO, *shipped, *(row.name for row in public.values())])})')
+    return ModelFiles(config, checkpoint)
+
+
+def _config_file(model: str) -> str:
+    if '::' in model or Path(model).is_file():
+        return model
+    if Path(model).suffix in SUFFIXES:
+        raise UserError(f"model '{model}' is a checkpoint: name its config, and the checkpoint with --checkpoint")
+    try:
+        return str(find_config(model if model.endswith('.py') else f'{model}.py'))
+    except FileNotFoundError as error:
+        raise UserError(f"model '{model}': {error}") from error
