@@ -73,6 +73,7 @@ def test_arguments_that_cannot_be(arguments, message, classifier, folder, capsys
 @pytest.mark.parametrize('model, inputs, message', [
     ('no_such_model', 'images', "model 'no_such_model': .*does not exist"),
     ('checkpoint.pth', 'images', 'name its config'),
+    ('images/10.jpg', 'images', "config 'images/10.jpg': Only py"),
     (None, 'nothing', "input 'nothing' does not exist"),
 ])
 def test_models_and_inputs_that_are_none(model, inputs, message, classifier, folder, capsys):
@@ -109,16 +110,18 @@ def test_a_killed_run_goes_on(classifier, folder):
 def test_the_same_results_as_the_test_of_the_config(small_shapes, tmp_path):
     pytest.importorskip('mmdet')
     from pycocotools.coco import COCO
-    cfg = load_config(DEMO)
+    config = tmp_path / 'all_scores.py'
+    config.write_text(f'_base_ = {DEMO!r}\nmodel = dict(test_cfg=dict(rcnn=dict(score_thr=0.)))\n')
+    config, cfg = str(config), load_config(config)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = randomise(MODELS.build(cfg.model))
     checkpoint = str(tmp_path / 'random.pth')
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
-    run_test([DEMO, checkpoint, '--data-root', str(small_shapes), '--work-dir', str(tmp_path / 'run'),
+    run_test([config, checkpoint, '--data-root', str(small_shapes), '--work-dir', str(tmp_path / 'run'),
               '--device', 'cpu', '--out', str(tmp_path / 'test.pkl'), '--cfg-options', 'test_dataloader.num_workers=0',
               'test_dataloader.persistent_workers=False', 'test_dataloader.batch_size=1'])
-    main([DEMO, str(small_shapes / 'val2017'), '--checkpoint', checkpoint, '--device', 'cpu',
+    main([config, str(small_shapes / 'val2017'), '--checkpoint', checkpoint, '--device', 'cpu',
           '--json', str(tmp_path / 'predict.json')])
     found = COCO(str(small_shapes / 'annotations/instances_val2017.json')).loadRes(str(tmp_path / 'predict.json'))
     images = pickle.loads((tmp_path / 'test.pkl').read_bytes())
