@@ -28,7 +28,7 @@ def __getattr__(name):
 
 
 class _Package(ModuleType):
-    """Python binds a module's name in its package when it is imported; ``predict`` and ``export`` are functions here."""
+    """Python binds a module to its name in its package, where ``predict`` and ``export`` are functions here."""
 
     def __setattr__(self, name, value):
         if not (name in _EXPORTS and isinstance(value, ModuleType)):
