@@ -74,10 +74,10 @@ def _public_models() -> dict[str, Weights]:
 
 
 def _config_file(model: str) -> str:
-    if '::' in model or Path(model).is_file():
-        return model
     if Path(model).suffix in SUFFIXES:
         raise UserError(f"model '{model}' is a checkpoint: name its config, and the checkpoint with --checkpoint")
+    if '::' in model or Path(model).is_file():
+        return model
     try:
         return str(find_config(model if model.endswith('.py') else f'{model}.py'))
     except FileNotFoundError as error:
