@@ -44,12 +44,12 @@ val_dataloader = dict(
                  pipeline=test_pipeline, **data))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_iters=500, val_interval=500)
+train_cfg = dict(max_iters=320, val_interval=320)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
     dict(type='CosineAnnealingLR', by_epoch=False, eta_min=1e-5),
 ]
 auto_scale_lr = dict(base_batch_size=8)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=250))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=160))
 randomness = dict(seed=0)

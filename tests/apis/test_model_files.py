@@ -54,7 +54,7 @@ def test_every_whole_model_is_found_by_the_name_of_its_weights():
     ('imagenet_r2n50_26w4', r'did you mean classification/imagenet_r2n50_26w4s\.py'),
     ('mine.safetensors', "model 'mine.safetensors' is a checkpoint: name its config, .* with --checkpoint"),
     ('work_dirs/x/epoch_12.pth', 'is a checkpoint'),
-    ('digits_r2n26', "'digits_r2n26': there are no public weights of it; name yours with --checkpoint FILE .*are demo,"),
+    ('digits_r2n26', "'digits_r2n26': there are no public weights of it; name yours with --checkpoint FILE .*demo,"),
     ('', "model ''")])
 def test_what_is_no_model(model, message):
     with pytest.raises(UserError, match=message):

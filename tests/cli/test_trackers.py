@@ -70,6 +70,17 @@ def test_without_a_visualizer_and_without_a_tracker(installed):
     assert cfg.visualizer.type == 'Visualizer' and kinds(cfg) == ['LocalVisBackend', 'AimVisBackend']
 
 
+@pytest.mark.parametrize('server', ['', 'http://localhost:5000'])
+def test_mlflow_keeps_a_run_in_its_folder_or_on_a_server(server, tmp_path, monkeypatch, installed):
+    """mmengine's own default, a folder of files, is refused by MLflow 3."""
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', server)
+    cfg = Config(dict(work_dir=str(tmp_path / 'run')))
+    add_trackers(cfg, ['mlflow'])
+    backend = cfg.visualizer.vis_backends[-1]
+    assert backend.tracking_uri == (server or f'sqlite:///{tmp_path}/run/mlflow.db') and backend.exp_name == 'run'
+    assert backend.get('artifact_location') == (None if server else f'{tmp_path}/run/mlflow')
+
+
 def test_a_missing_package_ends_it_before_anything_is_built(tmp_path, monkeypatch, capsys):
     (tmp_path / 'wandb').mkdir()  # the folder of its runs is no package
     monkeypatch.syspath_prepend(tmp_path)
