@@ -17,7 +17,7 @@ model = dict(
     backbone=dict(depth=26, base_channels=16, zero_init_residual=True,
                   init_cfg=dict(checkpoint='demo/weights/demo_faster_rcnn_r2n26.safetensors')),
     decode_head=dict(in_channels=512, channels=64, c1_in_channels=64, c1_channels=16, num_classes=len(classes),
-                     loss_decode=dict(class_weight=[0.25, 1, 1, 1, 1])))  # nine tenths of the pixels are background
+                     loss_decode=dict(class_weight=[0.25, 1, 1, 1, 1], avg_non_ignore=False)))  # mmseg fails with both
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -11,7 +11,9 @@ data_root = 'work_dirs/demo_models/shapes_and_cells/'
 classes = ('disc', 'square', 'triangle', 'cross', 'red blood cell', 'white blood cell', 'platelet')
 data = dict(data_root=data_root, metainfo=dict(classes=classes))
 
-model = dict(roi_head=dict(bbox_head=dict(fc_out_channels=128, num_classes=7)))
+model = dict(
+    roi_head=dict(bbox_head=dict(fc_out_channels=128, num_classes=7)),
+    test_cfg=dict(rcnn=dict(nms=dict(class_agnostic=True))))  # one box of an object, not one of each class
 train_dataloader = dict(dataset=data)
 val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader

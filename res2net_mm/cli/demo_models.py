@@ -29,7 +29,7 @@ from .command import TOOL_ERRORS, run_command
 IMAGES = 'images'
 ENV = {'OMP_NUM_THREADS': '1'}  # sums in the same order on machines with more cores
 HELD_OUT = ('BloodImage_00011', 'BloodImage_00068', 'BloodImage_00365')  # of BCCD's list 'test'
-SHAPES_SEEDS = {101: 256, 102: 256, 103: 256}  # of the generated images: seeds of no data set, and sides in pixels
+SHAPES_SEEDS = (101, 108, 114)  # of the generated images: seeds of no data set
 QUICK = dict(train=16, val=8)
 
 
@@ -193,8 +193,8 @@ def write_images(folder: Path, bccd: Path | None) -> None:
     missing = [str(path) for path in photos if not path.is_file()]
     if missing:
         raise UserError(f"--bccd {bccd}: {', '.join(missing)} does not exist")
-    for number, (seed, side) in enumerate(SHAPES_SEEDS.items(), 1):
-        image, _ = draw_image(np.random.default_rng(seed), side)
+    for number, seed in enumerate(SHAPES_SEEDS, 1):
+        image, _ = draw_image(np.random.default_rng(seed), 256)
         _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])
         with whole_file(folder / f'shapes_{number}.jpg') as file:
             file.write(encoded.tobytes())

@@ -54,7 +54,7 @@ def test_the_tables_have_what_was_measured():
 def test_the_detector_finds_the_shapes_of_the_demos_images():
     detector = Predictor('demo', device='cpu')
     files = [DEMO / f'shapes_{number}.jpg' for number in range(1, len(SHAPES_SEEDS) + 1)]
-    drawn = [draw_image(np.random.default_rng(seed), side) for seed, side in SHAPES_SEEDS.items()]
+    drawn = [draw_image(np.random.default_rng(seed), 256) for seed in SHAPES_SEEDS]
     images = [cv2.imread(str(file)) for file in files]
     found = sure = 0
     for (image, objects), read, prediction in zip(drawn, images, detector(images)):
