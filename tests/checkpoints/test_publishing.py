@@ -12,11 +12,12 @@ from res2net_mm.checkpoints.files import read_checkpoint
 from res2net_mm.checkpoints.publishing import (
     has_average,
     published_meta,
+    round_to_half,
     select_backbone,
     select_weights,
     write_publication,
 )
-from res2net_mm.utils.errors import UserError
+from res2net_mm.utils.errors import CheckpointError, UserError
 
 TINY = dict(depth=26, base_channels=8, num_stages=1, strides=(1, ), dilations=(1, ), out_indices=(0, ))
 
@@ -136,3 +137,17 @@ def test_nothing_half_written(tmp_path, monkeypatch):
         write(tmp_path / 'out', dict(w=torch.zeros(1)), overwrite=True)
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['README.md', file.name]
     assert [path.name for path in tmp_path.iterdir()] == ['out']
+
+
+def test_rounding_halves_what_is_large():
+    weights = {'conv.weight': torch.randn(4, 3, 3, 3), 'fc.weight': torch.randn(5, 4), 'fc.bias': torch.randn(5),
+               'bn.running_var': torch.tensor([1e-9, 1e6]), 'bn.num_batches_tracked': torch.tensor(7),
+               'table': torch.arange(6).reshape(2, 3)}
+    rounded = round_to_half(weights)
+    assert {key: value.dtype for key, value in rounded.items()} == {
+        'conv.weight': torch.float16, 'fc.weight': torch.float16, 'fc.bias': torch.float32,
+        'bn.running_var': torch.float32, 'bn.num_batches_tracked': torch.int64, 'table': torch.int64}
+    for key, value in weights.items():
+        torch.testing.assert_close(rounded[key].to(value.dtype), value, rtol=1e-3, atol=1e-6)
+    with pytest.raises(CheckpointError, match="weight 'fc.weight' is beyond float16's greatest number"):
+        round_to_half({'fc.weight': torch.full((2, 2), 1e5)})
