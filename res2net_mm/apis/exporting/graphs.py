@@ -112,9 +112,13 @@ class Segmentation(nn.Module):
             raise UserError('align_corners=True cannot be exported')
         self.model = model
 
+    def logits(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, channels, h, w)."""
+        return self.model.encode_decode(images, [dict(img_shape=images.shape[2:])])
+
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """(n, 3, h, w) -> logits."""
-        return (self.model.encode_decode(images, [dict(img_shape=images.shape[2:])]), )
+        return (self.logits(images), )
 
 
 class Saliency(Segmentation):
@@ -122,8 +126,7 @@ class Saliency(Segmentation):
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """(n, 3, h, w) -> maps."""
-        logits, = super().forward(images)
-        return (logits[:, 0].sigmoid(), )
+        return (self.logits(images)[:, 0].sigmoid(), )
 
 
 class Keypoints(nn.Module):
