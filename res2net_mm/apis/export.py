@@ -6,17 +6,19 @@ from typing import Any, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from ..utils.errors import UserError
 from ..version import __version__
 from .exporting.checks import ExportCheck, check_file
 from .exporting.formats import SUFFIXES, check_target, write_file
 from .exporting.graphs import OUTPUTS, Backbone, build_graph
+from .exporting.image_graphs import ImageGraph
 from .exporting.loading import ModelToExport, load_to_export
 from .exporting.preprocess import fix_input_size, fixed_size, read_preprocess
 from .model_files import find_model
 
+DETECTOR_FORMATS = ('onnx', 'openvino')
 EXAMPLE = (224, 256)  # height and width of the example where any size will do; two numbers, so that none is taken
                       # for the other
 
@@ -60,29 +62,57 @@ def export(model: str,
 def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size: tuple[int, int] | None = None,
                  preprocess: bool = False, backbone: bool = False, check: Sequence[np.ndarray] = ()) -> ExportCheck:
     """Write a model that is loaded already; arguments and errors as those of ``export``."""
+    detector = loaded.task == 'detection' and not backbone
+    if detector and (to not in DETECTOR_FORMATS or input_size):
+        raise UserError(f"--to {to}: the objects of a detector are as many as there are, which {' and '.join(DETECTOR_FORMATS)} "
+                        'can express' if to not in DETECTOR_FORMATS else
+                        '--input-size: the file of a detector takes images of any size')
+    if backbone and preprocess:
+        raise UserError('--preprocess is for whole models, and --backbone is none')
     steps = read_preprocess(loaded.cfg, loaded.model)
+    if detector:
+        steps['pad_divisor'] = 1  # its graph pads, and knows where the image ends
     if input_size:
         steps = fix_input_size(steps, input_size)
-    size = fixed_size(steps)
-    spec = specification(loaded, steps, backbone)
-    graph: nn.Module = Backbone(loaded.model) if backbone else build_graph(loaded.model, loaded.task)
-    example = torch.randn(2, 3, *(size or EXAMPLE))  # torch.export would take one image for a constant
-    if backbone:
-        with torch.no_grad():
-            spec['outputs'] = [f'out{i}' for i in range(len(graph.eval()(example)))]
-    axes = [0] if size and (input_size or loaded.task == 'keypoints') else [0, 2, 3]
+    graph = Backbone(loaded.model).eval() if backbone else build_graph(loaded.model, loaded.task)
+    if preprocess:
+        graph = ImageGraph(graph, steps).eval()
+    example, axes = example_images(loaded.task, detector, fixed_size(steps), bool(input_size), preprocess)
+    spec = specification(loaded, steps, backbone, preprocess)
+    with torch.no_grad():
+        number = len(graph(example))
+    spec['outputs'] = [f'out{i}' for i in range(number)] if backbone else list(OUTPUTS[loaded.task][:number])
     write_file(graph, example, to, out, spec, axes)
     return check_file(loaded, out, spec, check)
 
 
-def specification(loaded: ModelToExport, steps: dict[str, Any], backbone: bool) -> dict[str, Any]:
-    """What a file says of itself; every value is JSON."""
-    head = getattr(loaded.model, 'decode_head', None)
+def example_images(task: str, detector: bool, size: tuple[int, int] | None, fixed: bool,
+                   preprocess: bool) -> tuple[Tensor, list[int]]:
+    """Images to trace a graph with, and the axes of theirs whose length may be another one.
+
+    Args:
+        task (str): The task.
+        detector (bool): Whether the graph takes one image at a time.
+        size (tuple[int, int] | None): Height and width of prepared images, if they always have that.
+        fixed (bool): Whether the graph may take that size only.
+        preprocess (bool): Whether the images are (n, h, w, 3) uint8, else (n, 3, h, w) float32.
+    """
+    number = 1 if detector else 2  # torch.export would take one image for a constant
+    batch = [] if detector else [0]
+    if preprocess:
+        return torch.randint(256, (number, *EXAMPLE, 3), dtype=torch.uint8), [*batch, 1, 2]
+    return torch.randn(number, 3, *(size or EXAMPLE)), batch if fixed or task == 'keypoints' else [*batch, 2, 3]
+
+
+def specification(loaded: ModelToExport, steps: dict[str, Any], backbone: bool, preprocess: bool) -> dict[str, Any]:
+    """What a file says of itself, but for the names of its outputs; every value is JSON."""
     spec = dict(task='backbone' if backbone else loaded.task, name=loaded.name, version=__version__,
-                classes=list(loaded.classes), skeleton=[list(link) for link in loaded.skeleton], input='prepared',
-                preprocess=steps, outputs=list(OUTPUTS.get(loaded.task, ())))
+                classes=list(loaded.classes), skeleton=[list(link) for link in loaded.skeleton],
+                input='image' if preprocess else 'prepared', preprocess=steps)
     if loaded.task == 'segmentation':
-        spec['threshold'] = getattr(head, 'threshold', None)
+        spec['threshold'] = getattr(loaded.model.decode_head, 'threshold', None)
     if loaded.task == 'keypoints':
         spec['keypoints'] = loaded.model.head.out_channels
+    if loaded.task == 'detection' and loaded.model.test_cfg.get('rcnn'):
+        spec['threshold'] = loaded.model.test_cfg.rcnn.get('mask_thr_binary')
     return spec

@@ -1,7 +1,6 @@
 """A model from a file that ``export`` wrote, run without PyTorch and OpenMMLab.
 
-NumPy, OpenCV, and ONNX Runtime or OpenVINO are enough: a product takes this file, ``preparation.py`` and
-``prediction.py``.
+NumPy, OpenCV, and ONNX Runtime or OpenVINO are enough. TorchScript's and torch.export's files need PyTorch, too.
 """
 from __future__ import annotations
 
@@ -12,10 +11,12 @@ from typing import Any, Callable, List
 import numpy as np
 
 from ..utils.errors import UserError
+from .masks import paste_masks
 from .prediction import Prediction
 from .preparation import enlarge_maps, prepare_image, transform_points
 
 SPEC_KEY = 'res2net_mm'  # under which a file keeps what it says of itself
+VISIBLE = 0.2  # keypoints below do not count for the score of an object, as in mmpose's CocoMetric
 Runner = Callable[[np.ndarray], List[np.ndarray]]  # images to outputs
 
 
@@ -56,15 +57,15 @@ class Exported:
 
         Args:
             image (np.ndarray): (h, w, 3) uint8, B, G, R.
-            boxes (np.ndarray | None): (n, 4), for keypoints: left, top, right, bottom of every object. Defaults to
-                None, one box, the whole image.
+            boxes (np.ndarray | None): (n, 4) or with scores (n, 5), for keypoints: left, top, right, bottom of every
+                object. Defaults to None, one box, the whole image.
 
         Returns:
             Prediction: In pixels of the image.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError('the image must be an array (h, w, 3) of uint8')
-        found = READERS[self.spec['task']](self, image, boxes)
+        found = PREDICTORS[self.spec['task']](self, image, boxes)
         return Prediction(self.spec['task'], image.shape[:2], tuple(self.spec['classes']),
                           skeleton=tuple(map(tuple, self.spec['skeleton'])), **found)
 
@@ -78,14 +79,14 @@ class Exported:
         return dict(zip(self.spec['outputs'], outs)), prepared
 
 
-def read_classification(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
+def predict_classes(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
     """Labels and scores of all classes, the surest first."""
     scores = model.outputs(image)[0]['scores'][0]
     labels = np.argsort(-scores, kind='stable')
     return dict(labels=labels, scores=scores[labels])
 
 
-def read_segmentation(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
+def predict_segments(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
     """The class of every pixel."""
     outs, prepared = model.outputs(image)
     logits = outs['logits'][0]
@@ -95,7 +96,7 @@ def read_segmentation(model: Exported, image: np.ndarray, boxes: np.ndarray | No
     return dict(segmentation=classes.astype(np.uint8 if len(model.spec['classes']) <= 256 else np.uint16))
 
 
-def read_saliency(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
+def predict_saliency(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
     """The saliency of every pixel; a map is enlarged as logits, as mmseg does it."""
     outs, prepared = model.outputs(image)
     found = outs['saliency']
@@ -106,32 +107,38 @@ def read_saliency(model: Exported, image: np.ndarray, boxes: np.ndarray | None) 
     return dict(saliency=found[0].astype(np.float32))
 
 
-def read_keypoints(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The keypoints in every box; the score of an object is the mean of its keypoints'."""
-    whole = [[0, 0, image.shape[1], image.shape[0]]]
-    boxes = np.asarray(whole if boxes is None else boxes, np.float32).reshape(-1, 4)
+def predict_keypoints(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The keypoints in every box; the score of an object is its box's times the mean of its visible keypoints'."""
+    given = np.asarray([[0, 0, image.shape[1], image.shape[0]]] if boxes is None else boxes, np.float32)
+    if given.ndim != 2 or given.shape[1] not in (4, 5):
+        raise UserError(f'boxes of shape {given.shape} must be (n, 4), or (n, 5) with their scores')
     keypoints = np.zeros((0, model.spec['keypoints'], 3), np.float32)
-    if len(boxes):
-        prepared = [prepare_image(image, model.spec['preprocess'], box) for box in boxes]
-        keypoints = model.run(np.stack([one.array for one in prepared]))[0]
+    if len(given):
+        prepared = [prepare_image(image, model.spec['preprocess'], box) for box in given[:, :4]]
+        keypoints = model.run(np.stack([one.array for one in prepared]))[0].copy()
         for points, one in zip(keypoints, prepared):
             points[:, :2] = transform_points(points[:, :2], one.to_image)
-    return dict(keypoints=keypoints, boxes=boxes, scores=keypoints[..., 2].mean(1),
-                labels=np.zeros(len(boxes), np.int64))
+    visible = keypoints[..., 2] > VISIBLE
+    scores = (keypoints[..., 2] * visible).sum(1) / np.maximum(visible.sum(1), 1)
+    scores = (scores * given[:, 4] if given.shape[1] == 5 else scores).astype(np.float32)
+    order = np.argsort(-scores, kind='stable')
+    return dict(labels=np.zeros(len(given), np.int64), scores=scores[order], boxes=given[order, :4],
+                keypoints=keypoints[order])
 
 
-def read_detection(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
+def predict_objects(model: Exported, image: np.ndarray, boxes: np.ndarray | None) -> dict[str, np.ndarray]:
     """Boxes, scores and labels, and masks where there are any."""
     outs, prepared = model.outputs(image)
-    found = {name: outs[name] for name in ('boxes', 'scores', 'labels')}
     if prepared:
-        corners = transform_points(found['boxes'].reshape(-1, 2, 2), prepared.to_image)
-        found['boxes'] = corners.reshape(-1, 4).astype(np.float32)
-    return found
+        corners = transform_points(outs['boxes'].reshape(-1, 2, 2), prepared.to_image)
+        outs['boxes'] = corners.reshape(-1, 4).astype(np.float32)
+    if 'masks' in outs:
+        outs['masks'] = paste_masks(outs['masks'], outs['boxes'], image.shape[:2], model.spec['threshold'])
+    return outs
 
 
-READERS: dict[str, Callable] = dict(classification=read_classification, segmentation=read_segmentation,
-                                    saliency=read_saliency, keypoints=read_keypoints, detection=read_detection)
+PREDICTORS: dict[str, Callable] = dict(classification=predict_classes, segmentation=predict_segments,
+                                    saliency=predict_saliency, keypoints=predict_keypoints, detection=predict_objects)
 
 
 # What opens a file: its runner, and the text of its specification.
@@ -144,7 +151,8 @@ def open_onnx(file: Path, threads: int | None) -> tuple[Runner, str]:
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
     spec = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY, '')
-    return lambda images: session.run(None, {'images': images}), spec
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images}), spec
 
 
 def open_openvino(file: Path, threads: int | None) -> tuple[Runner, str]:

@@ -21,7 +21,7 @@ from ...utils.errors import UserError
 from ...utils.whole_file import whole_file
 from ..exported import SPEC_KEY
 
-OPSET = 17
+OPSET = 18
 SUFFIXES = dict(onnx='.onnx', openvino='.xml', torchscript='.pt', pt2='.pt2')
 PACKAGES = dict(onnx=('onnx', ), openvino=('onnx', 'openvino'), torchscript=(), pt2=())
 Axes = Sequence[int]  # of the images: those of any length
@@ -77,16 +77,14 @@ def write_onnx(graph: nn.Module, example: Tensor, out: Path, spec: dict[str, Any
 def onnx_content(graph: nn.Module, example: Tensor, spec: dict[str, Any], axes: Axes) -> bytes:
     """A graph as ONNX, checked, with its specification; arguments as of ``write_file``."""
     import onnx
-    names = spec['outputs']
-    dynamic = {name: {axis: f'{name}_{axis}' for axis in range(out.dim())} for name, out in zip(names, graph(example))}
-    for sizes in dynamic.values():
-        sizes[0] = 'number'
-    if not set(axes) - {0}:
-        dynamic = {name: {0: 'number'} for name in dynamic}
-    dynamic['images'] = {axis: 'number' if axis == 0 else f'images_{axis}' for axis in axes}
+    names, first = spec['outputs'], 'number' if 0 in axes else 'objects'
+    dynamic = {'images': {axis: first if axis == 0 else f'images_{axis}' for axis in axes}}
+    for name in names:
+        maps = spec['task'] in ('segmentation', 'saliency', 'backbone') and set(axes) - {0}
+        dynamic[name] = {0: first, **({-2: f'{name}_height', -1: f'{name}_width'} if maps else {})}
     buffer = io.BytesIO()
     torch.onnx.export(graph, (example, ), buffer, dynamo=False, opset_version=OPSET, input_names=['images'],
-                      output_names=names, dynamic_axes=dynamic if axes else None)
+                      output_names=names, dynamic_axes=dynamic)
     return label_onnx(onnx.load_from_string(buffer.getvalue()), spec)
 
 

@@ -24,7 +24,7 @@ TASK_CLASSES = {
     'mmpose.TopdownPoseEstimator': 'keypoints',
 }
 OUTPUTS = dict(classification=('scores', ), segmentation=('logits', ), saliency=('saliency', ),
-               keypoints=('keypoints', ))
+               keypoints=('keypoints', ), detection=('boxes', 'scores', 'labels', 'masks'))
 
 
 def find_task(cfg: Config) -> str:
@@ -42,20 +42,24 @@ def find_task(cfg: Config) -> str:
 
 
 def build_graph(model: nn.Module, task: str) -> nn.Module:
-    """The graph of a whole model that is no detector.
+    """The graph of a whole model.
 
     Args:
         model (nn.Module): The model, in eval mode.
-        task (str): 'classification', 'segmentation', 'saliency' or 'keypoints'.
+        task (str): One of ``prediction.TASKS``.
 
     Returns:
         nn.Module: In eval mode, from images (n, 3, h, w) float32, normalised, to a tuple of outputs: scores after
-        softmax (n, classes); logits (n, classes, h, w) as mmseg's ``encode_decode`` gives them; a saliency map (n, h, w),
-        0 to 1; or keypoints (n, k, 3), x and y in pixels of the images, and score, without the flip test.
+        softmax (n, classes); logits (n, classes, h, w), as mmseg's ``encode_decode`` gives them; a saliency map
+        (n, h, w), 0 to 1; keypoints (n, k, 3), x and y in pixels of the images, and score, without the flip test; or of
+        one image what ``build_detector_graph`` says.
 
     Raises:
         UserError: If a part of the model cannot be expressed.
     """
+    if task == 'detection':
+        from .detectors import build_detector_graph
+        return build_detector_graph(model)
     graph = GRAPHS[task](model)
     if isinstance(graph, (Segmentation, Saliency)):
         replace_adaptive_pooling(model)
