@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..utils.errors import UserError
 from ..version import __version__
@@ -63,10 +63,11 @@ def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size:
                  preprocess: bool = False, backbone: bool = False, check: Sequence[np.ndarray] = ()) -> ExportCheck:
     """Write a model that is loaded already; arguments and errors as those of ``export``."""
     detector = loaded.task == 'detection' and not backbone
-    if detector and (to not in DETECTOR_FORMATS or input_size):
-        raise UserError(f"--to {to}: the objects of a detector are as many as there are, which {' and '.join(DETECTOR_FORMATS)} "
-                        'can express' if to not in DETECTOR_FORMATS else
-                        '--input-size: the file of a detector takes images of any size')
+    if detector and to not in DETECTOR_FORMATS:
+        raise UserError(f'--to {to}: a detector can be exported to {" and ".join(DETECTOR_FORMATS)} only, which know '
+                        'operations whose number of results depends on the image')
+    if detector and input_size:
+        raise UserError('--input-size: the file of a detector takes images of any size')
     if backbone and preprocess:
         raise UserError('--preprocess is for whole models, and --backbone is none')
     steps = read_preprocess(loaded.cfg, loaded.model)
@@ -74,7 +75,7 @@ def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size:
         steps['pad_divisor'] = 1  # its graph pads, and knows where the image ends
     if input_size:
         steps = fix_input_size(steps, input_size)
-    graph = Backbone(loaded.model).eval() if backbone else build_graph(loaded.model, loaded.task)
+    graph: nn.Module = Backbone(loaded.model).eval() if backbone else build_graph(loaded.model, loaded.task)
     if preprocess:
         graph = ImageGraph(graph, steps).eval()
     example, axes = example_images(loaded.task, detector, fixed_size(steps), bool(input_size), preprocess)
@@ -106,11 +107,12 @@ def example_images(task: str, detector: bool, size: tuple[int, int] | None, fixe
 
 def specification(loaded: ModelToExport, steps: dict[str, Any], backbone: bool, preprocess: bool) -> dict[str, Any]:
     """What a file says of itself, but for the names of its outputs; every value is JSON."""
-    spec = dict(task='backbone' if backbone else loaded.task, name=loaded.name, version=__version__,
+    spec: dict[str, Any] = dict(task='backbone' if backbone else loaded.task, name=loaded.name, version=__version__,
                 classes=list(loaded.classes), skeleton=[list(link) for link in loaded.skeleton],
                 input='image' if preprocess else 'prepared', preprocess=steps)
     if loaded.task == 'segmentation':
-        spec['threshold'] = getattr(loaded.model.decode_head, 'threshold', None)
+        head = loaded.model.decode_head
+        spec.update(threshold=getattr(head, 'threshold', None), align_corners=bool(head.align_corners))
     if loaded.task == 'keypoints':
         spec['keypoints'] = loaded.model.head.out_channels
     if loaded.task == 'detection' and loaded.model.test_cfg.get('rcnn'):

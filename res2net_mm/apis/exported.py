@@ -91,7 +91,7 @@ def predict_segments(model: Exported, image: np.ndarray, boxes: np.ndarray | Non
     outs, prepared = model.outputs(image)
     logits = outs['logits'][0]
     if prepared:
-        logits = enlarge_maps(logits, prepared, image.shape[:2])
+        logits = enlarge_maps(logits, prepared, image.shape[:2], model.spec['align_corners'])
     classes = logits.argmax(0) if len(logits) > 1 else logits[0] > model.spec['threshold']
     return dict(segmentation=classes.astype(np.uint8 if len(model.spec['classes']) <= 256 else np.uint16))
 
@@ -102,7 +102,7 @@ def predict_saliency(model: Exported, image: np.ndarray, boxes: np.ndarray | Non
     found = outs['saliency']
     if prepared and found.shape[1:] != image.shape[:2]:
         clipped = np.clip(found, 1e-7, 1 - 1e-7)
-        logits = enlarge_maps(np.log(clipped) - np.log1p(-clipped), prepared, image.shape[:2])
+        logits = enlarge_maps(np.log(clipped) - np.log1p(-clipped), prepared, image.shape[:2], False)
         found = 1 / (1 + np.exp(-logits))
     return dict(saliency=found[0].astype(np.float32))
 
@@ -168,10 +168,9 @@ def open_openvino(file: Path, threads: int | None) -> tuple[Runner, str]:
 def open_torchscript(file: Path, threads: int | None) -> tuple[Runner, str]:
     """A file of TorchScript, in PyTorch."""
     import torch
-    found = {SPEC_KEY: ''}
+    found: dict[str, Any] = {SPEC_KEY: ''}
     module = torch.jit.load(str(file), map_location='cpu', _extra_files=found)
-    spec = found[SPEC_KEY]
-    return torch_runner(module, threads), spec.decode() if isinstance(spec, bytes) else spec
+    return torch_runner(module, threads), str(found[SPEC_KEY], 'utf-8') if found[SPEC_KEY] else ''
 
 
 def open_pt2(file: Path, threads: int | None) -> tuple[Runner, str]:

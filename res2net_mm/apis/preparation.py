@@ -165,9 +165,27 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def enlarge_maps(maps: np.ndarray, prepared: PreparedImage, size: tuple[int, int]) -> np.ndarray:
-    """Bring maps (c, height, width) of a model to the size of the image, without the padding; bilinear."""
+def enlarge_maps(maps: np.ndarray, prepared: PreparedImage, size: tuple[int, int], align_corners: bool) -> np.ndarray:
+    """Bring maps (c, height, width) of a model to the size of the image, without the padding; bilinear.
+
+    Args:
+        maps (np.ndarray): The maps.
+        prepared (PreparedImage): What the model was given.
+        size (tuple[int, int]): Height and width of the image.
+        align_corners (bool): Whether the middles of corner pixels fall on each other, else the corners do.
+    """
     maps = maps[:, :prepared.resized[0], :prepared.resized[1]]
     if maps.shape[1:] == tuple(size):
         return maps
+    if align_corners:
+        return interpolate_axis(interpolate_axis(maps, size[0], 1), size[1], 2)
     return np.stack([cv2.resize(np.ascontiguousarray(one), size[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])
+
+
+def interpolate_axis(maps: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Bring an axis of maps to a size, linearly, from the first value to the last."""
+    place = np.linspace(0, maps.shape[axis] - 1, size)
+    low = np.minimum(place.astype(int), max(maps.shape[axis] - 2, 0))
+    high = np.minimum(low + 1, maps.shape[axis] - 1)
+    part = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(maps.ndim)])
+    return maps.take(low, axis) * (1 - part) + maps.take(high, axis) * part

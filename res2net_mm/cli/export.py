@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description='Write a model into one file that runs without PyTorch and OpenMMLab.')
     parser.add_argument('model', help="config, name of a config or of public weights, or 'demo'")
     parser.add_argument('--checkpoint', metavar='FILE', help='the weights (those that are public)')
-    parser.add_argument('--to', default='onnx', metavar='FORMAT', help='onnx, openvino, torchscript or pt2 (%(default)s)')
+    parser.add_argument('--to', default='onnx', metavar='FORMAT',
+                        help='onnx, openvino, torchscript or pt2 (%(default)s)')
     parser.add_argument('--out', metavar='FILE', help='the file to write (the name of the config)')
     parser.add_argument('--input-size', nargs=2, type=int, metavar=('H', 'W'),
                         help='let the file take images of this size only (any, or what the test pipeline makes)')

@@ -127,7 +127,7 @@ def write_torchscript(graph: nn.Module, example: Tensor, out: Path, spec: dict[s
 
 def write_pt2(graph: nn.Module, example: Tensor, out: Path, spec: dict[str, Any], axes: Axes) -> None:
     """Write what ``torch.export`` makes; see ``write_file``."""
-    sizes = {axis: torch.export.Dim.DYNAMIC for axis in axes}
+    sizes = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
     program = torch.export.export(graph, (example, ), dynamic_shapes=(sizes, ) if axes else None)
     with whole_file(out) as file:
         torch.export.save(program, file, extra_files={SPEC_KEY: json.dumps(spec)})

@@ -112,8 +112,6 @@ class Segmentation(nn.Module):
         super().__init__()
         if model.test_cfg.get('mode', 'whole') != 'whole':
             raise UserError(f"test_cfg mode='{model.test_cfg.mode}' cannot be exported; whole images can: mode='whole'")
-        if model.align_corners:
-            raise UserError('align_corners=True cannot be exported')
         self.model = model
 
     def logits(self, images: Tensor) -> Tensor:
@@ -144,7 +142,7 @@ class Keypoints(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        decoder = getattr(model.head, 'decoder', None)
+        decoder: Any = getattr(model.head, 'decoder', None)
         kind = ancestors(type(decoder))
         if 'mmpose.HeatmapHead' not in ancestors(type(model.head)) or 'mmpose.MSRAHeatmap' not in kind:
             raise UserError(f"head '{type(model.head).__name__}' with codec '{type(decoder).__name__}' cannot be "

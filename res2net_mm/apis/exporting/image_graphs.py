@@ -40,7 +40,7 @@ class ImageGraph(nn.Module):
         resize = preprocess['resize']
         if resize and resize['interpolation'] not in ('bilinear', 'bicubic'):
             raise UserError(f"--preprocess: a file cannot resize by '{resize['interpolation']}'")
-        self.graph, self.preprocess = graph, preprocess
+        self.whole, self.preprocess = graph, preprocess  # 'graph' is a name of torch.export's own
         for name in ('mean', 'std'):
             self.register_buffer(name, torch.tensor(preprocess[name]).view(1, -1, 1, 1), persistent=False)
 
@@ -48,12 +48,13 @@ class ImageGraph(nn.Module):
         """(n, h, w, 3) uint8, B, G, R -> the outputs of the graph."""
         prepared, resized = self.prepare(images)
         height, width = images.shape[1:3]
-        if isinstance(self.graph, Segmentation):
-            maps = self.graph.logits(prepared)[..., :resized[0], :resized[1]]
+        if isinstance(self.whole, Segmentation):
+            maps = self.whole.logits(prepared)[..., :resized[0], :resized[1]]
             if self.preprocess['resize']:
-                maps = interpolate(maps, size=(height, width), mode='bilinear', align_corners=False)
-            return (maps[:, 0].sigmoid() if isinstance(self.graph, Saliency) else maps, )
-        outs = self.graph(prepared)
+                maps = interpolate(maps, size=(height, width), mode='bilinear',
+                                   align_corners=self.whole.model.align_corners)
+            return (maps[:, 0].sigmoid() if isinstance(self.whole, Saliency) else maps, )
+        outs = self.whole(prepared)
         if outs[0].shape[-1] == 4 and len(outs) > 2:  # a detector's boxes
             steps = torch.stack([as_number(width, outs[0]) / as_number(resized[1], outs[0]),
                                  as_number(height, outs[0]) / as_number(resized[0], outs[0])]).repeat(2)
@@ -62,14 +63,14 @@ class ImageGraph(nn.Module):
 
     def prepare(self, images: Tensor) -> tuple[Tensor, tuple[Length, Length]]:
         """Prepared images (n, 3, h, w), and height and width of what is not padding."""
-        steps, size = self.preprocess, images.shape[1:3]
+        steps, size = self.preprocess, (images.shape[1], images.shape[2])
         pixels = images.permute(0, 3, 1, 2).float()
         if steps['resize']:
-            size = size_in_graph(*size, steps['resize'])
+            size = size_in_graph(size[0], size[1], steps['resize'])
             pixels = resize_pixels(pixels, size, steps['resize'])
         if steps['crop']:
-            (top, left) = (middle(old, new) for old, new in zip(size, steps['crop']))
-            size = tuple(smaller(old, new) for old, new in zip(size, steps['crop']))
+            top, left = (middle(old, new) for old, new in zip(size, steps['crop']))
+            size = (smaller(size[0], steps['crop'][0]), smaller(size[1], steps['crop'][1]))
             pixels = pixels[..., top:top + size[0], left:left + size[1]]
         if steps['rgb']:
             pixels = pixels.flip(1)
@@ -79,7 +80,7 @@ class ImageGraph(nn.Module):
             padded = [larger(side, low) for side, low in zip(size, least)]
             below, right = (side + -side % divisor - old for side, old in zip(padded, size))
             pixels = pad(pixels, (0, right, 0, below), value=float(steps['pad_value']))
-        return pixels, tuple(size)
+        return pixels, size
 
 
 def smaller(one: Length, other: Length) -> Length:
