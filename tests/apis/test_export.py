@@ -84,10 +84,11 @@ def test_preprocessing_inside(task, small_model, tmp_path):
         if task == 'segmentation':
             assert (one.segmentation == other.segmentation).mean() > 0.99
         elif task == 'saliency':
-            assert np.abs(one.saliency - other.saliency).max() < 0.02  # cv2 rounds its weights to 11 bits
+            assert np.abs(one.saliency - other.saliency).mean() < 0.01  # cv2 rounds its weights to 11 bits
         else:
-            assert np.array_equal(one.labels[:3], other.labels[:3])
-            assert np.abs(one.scores[:3] - other.scores[:3]).max() < 0.02
+            assert np.array_equal(one.labels, other.labels)
+            assert np.allclose(one.scores, other.scores, atol=0.02)
+            assert task == 'classification' or np.allclose(one.boxes, other.boxes, atol=1)
 
 
 def test_one_input_size(small_model, tmp_path):
