@@ -1,1 +1,1 @@
-"""Models as graphs from images to outputs, the files that are made of them, and proofs that both agree."""
+"""The parts of ``export``: graphs, preprocessing, file formats and checks."""
