@@ -6,8 +6,6 @@ operations that exist in ONNX, for images of any size, and where nothing is foun
 from __future__ import annotations
 
 import math
-import warnings
-from pathlib import Path
 from typing import Sequence
 
 import torch
@@ -19,9 +17,7 @@ from torchvision.ops import nms, roi_align
 
 from .two_stage import check_two_stage, nms_threshold, stages_of
 
-OPSET = 18  # RoiAlign has half pixels, mmdet's aligned=True, since 16
 LARGEST_DELTA = -math.log(16 / 1000)  # of the logarithm of a side: mmdet's wh_ratio_clip, which no config sets
-OUTPUTS = ('boxes', 'scores', 'labels', 'masks')
 
 
 def build_detector_graph(model: nn.Module) -> nn.Module:
@@ -40,26 +36,6 @@ def build_detector_graph(model: nn.Module) -> nn.Module:
     """
     check_two_stage(model)
     return TwoStageGraph(model).eval()
-
-
-def export_detector_onnx(graph: nn.Module, example: Tensor, file: str | Path) -> None:
-    """Write the graph of a detector as an ONNX file.
-
-    The input is 'image', whose height and width are free; the outputs are 'boxes', 'scores', 'labels' and, with a mask
-    head, 'masks'. The exporter is the one that records a run: torch.export, behind PyTorch's default since 2.9, cannot
-    know how many boxes there will be.
-
-    Args:
-        graph (nn.Module): What takes an image and returns these outputs, in eval mode.
-        example (Tensor): An image that it takes, with objects that the detector finds.
-        file (str | Path): The file to write.
-    """
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # tracer warnings: sizes of layers, which do not change with the image
-        names = OUTPUTS[:len(graph(example))]
-        torch.onnx.export(graph, (example, ), str(file), dynamo=False, opset_version=OPSET, input_names=['image'],
-                          output_names=list(names),
-                          dynamic_axes={'image': {2: 'height', 3: 'width'}, **{name: {0: 'objects'} for name in names}})
 
 
 class TwoStageGraph(nn.Module):
