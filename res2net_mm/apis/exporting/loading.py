@@ -6,14 +6,13 @@ from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import nn
 
 from ...datasets.checks.configs import leaves
 from ...models.whole_model import load_weights
-from ...utils.config import load_config
-from ...utils.config_types import config_class
-from ...utils.errors import UserError
+from ...utils.errors import CheckpointError, UserError
+from ..inferencers import class_names, dataset_meta, one_line, read_model_config
 from ..model_files import ModelFiles
 from .graphs import find_task
 
@@ -49,16 +48,14 @@ def load_to_export(files: ModelFiles) -> ModelToExport:
         UserError: If the config has no model or no test pipeline, its model is none that can be exported, or the
             checkpoint does not fit.
     """
-    cfg = load_config(files.config)
-    missing = [name for name in ('model', 'test_dataloader') if cfg.get(name) is None]
-    if missing:
-        raise UserError(f"config '{files.config}' has no {' and no '.join(missing)}, and cannot be exported")
+    cfg, scope = read_model_config(files.config)
+    if cfg.get('test_dataloader') is None:
+        raise UserError(f"config '{files.config}' has no test_dataloader, whose pipeline says how images are prepared")
     model = build_model(cfg)
-    scope = cfg.get('default_scope')
     try:
         meta = load_weights(model, files.config, files.checkpoint, scope)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(one_line(str(error))) from error
     return describe_model(files.name, cfg, model, meta)
 
 
@@ -84,16 +81,10 @@ def describe_model(name: str, cfg: Config, model: nn.Module, meta: dict[str, Any
         model (nn.Module): The model.
         meta (dict): What the checkpoint says of the dataset; what is missing there the config or its dataset says.
     """
-    scope, dataset = cfg.get('default_scope'), leaves(cfg.test_dataloader.dataset)[0]
-    kind = config_class(dataset, DATASETS, scope)
-    known = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {}), **meta}
-    task = find_task(cfg)
-    if task == 'keypoints':
-        if 'from_file' in known and 'skeleton_links' not in known:
-            from mmpose.datasets.datasets.utils import parse_pose_metainfo
-            known = {**parse_pose_metainfo(dict(from_file=known['from_file'])), **known}
-        links = known.get('skeleton_links') or ()
-        return ModelToExport(name, cfg, model, task, tuple(known.get('classes') or ('person', )),
-                             tuple((int(a), int(b)) for a, b in links))
-    classes = known.get('classes') or ()
-    return ModelToExport(name, cfg, model, task, (classes, ) if isinstance(classes, str) else tuple(classes))
+    scope = cfg.get('default_scope')
+    alone = Config(dict(default_scope=scope, test_dataloader=dict(dataset=leaves(cfg.test_dataloader.dataset)[0])))
+    with DefaultScope.overwrite_default_scope(scope):
+        known = {**dataset_meta(alone, scope), **{key.lower(): value for key, value in meta.items()}}
+    classes, task = class_names(known.get('classes'), model, cfg), find_task(cfg)
+    links = known.get('skeleton_links') or () if task == 'keypoints' else ()
+    return ModelToExport(name, cfg, model, task, classes, tuple((int(a), int(b)) for a, b in links))
