@@ -111,7 +111,7 @@ def test_a_file_finds_what_mmdet_finds_at_any_size(kind, tmp_path):
     assert {'RoiAlign', 'NonMaxSuppression'} <= {node.op_type for node in nodes}
     found = [Exported(file, threads=1)(image) for image in IMAGES]
     assert all(len(one.scores) > 15 and len(set(one.labels)) > 2 and np.ptp(one.scores) > 0.1 for one in found)
-    assert 0 < check.errors['scores']  # another program than PyTorch
+    assert check.errors['scores'] > 0  # another program than PyTorch
 
 
 @pytest.mark.parametrize('kind', [pytest.param('mask'), pytest.param('faster', marks=pytest.mark.slow)])

@@ -40,17 +40,19 @@ def compare_objects(found: Prediction, wanted: Prediction) -> dict[str, float]:
         dict[str, float]: The largest error of each of ``OBJECT_TOLERANCES``; 1 for boxes and scores where an object has
         no partner.
     """
-    errors = dict(number=abs(float(len(found.scores) - len(wanted.scores))), boxes=0., scores=0.)
+    ours, theirs = vars(found), vars(wanted)
+    numbers = len(ours['scores']), len(theirs['scores'])
+    errors = dict(number=abs(float(numbers[0] - numbers[1])), boxes=0., scores=0.)
     if wanted.masks is not None:
         errors['masks'] = 0.
     pairs = match_objects(found, wanted)
-    if len(pairs) < max(len(found.scores), len(wanted.scores)):
+    if len(pairs) < max(numbers):
         errors.update(boxes=1., scores=1.)
-    for ours, theirs, overlap in pairs:
+    for i, k, overlap in pairs:
         errors['boxes'] = max(errors['boxes'], 1 - overlap)
-        errors['scores'] = max(errors['scores'], abs(float(found.scores[ours] - wanted.scores[theirs])))
+        errors['scores'] = max(errors['scores'], abs(float(ours['scores'][i] - theirs['scores'][k])))
         if 'masks' in errors:
-            errors['masks'] = max(errors['masks'], 1 - mask_overlap(found.masks[ours], wanted.masks[theirs]))
+            errors['masks'] = max(errors['masks'], 1 - mask_overlap(ours['masks'][i], theirs['masks'][k]))
     return errors
 
 
@@ -61,12 +63,14 @@ def match_objects(found: Prediction, wanted: Prediction) -> list[tuple[int, int,
         found (Prediction): Objects.
         wanted (Prediction): Others, in the same image.
     """
-    overlaps = np.where(found.labels[:, None] == wanted.labels, box_overlaps(found.boxes, wanted.boxes), 0.)
+    ours, theirs = vars(found), vars(wanted)
+    overlaps = box_overlaps(ours['boxes'], theirs['boxes'])
+    overlaps = np.where(ours['labels'][:, None] == theirs['labels'], overlaps, 0.)
     pairs = []
     while overlaps.size and overlaps.max() > 0:
-        ours, theirs = np.unravel_index(overlaps.argmax(), overlaps.shape)
-        pairs.append((int(ours), int(theirs), float(overlaps[ours, theirs])))
-        overlaps[ours], overlaps[:, theirs] = 0, 0
+        i, k = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        pairs.append((int(i), int(k), float(overlaps[i, k])))
+        overlaps[i], overlaps[:, k] = 0, 0
     return pairs
 
 
