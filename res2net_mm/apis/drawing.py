@@ -182,21 +182,21 @@ def write(image: np.ndarray, text: str, corner: tuple[int, int], size: int, colo
         colour (tuple[int, int, int]): Of the ground.
     """
     x, y = corner
-    mask = text_mask(text, size)[:image.shape[0] - y, :image.shape[1] - x, None].astype(np.float32)
+    mask = text_mask(text, size)[:image.shape[0] - y, :image.shape[1] - x, None].astype(np.float32) / 255
     bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 140
     ground, ink = np.array(colour, np.float32), 0. if bright else 255.
     image[y:y + mask.shape[0], x:x + mask.shape[1]] = ground + mask * (ink - ground)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def text_mask(text: str, size: int) -> np.ndarray:
-    """(h, w) float32, 0 to 1: where the ink of a line of text is, with a margin."""
+    """(h, w) uint8: where the ink of a line of text is, with a margin."""
     shape, margin = font(size), max(1, size // 5)
     left, _, right, _ = shape.getbbox(text)
     ascent, descent = shape.getmetrics() if hasattr(shape, 'getmetrics') else (size, size // 4)
     picture = Image.new('L', (int(right - min(left, 0)) + 2 * margin, ascent + descent + margin), 0)
     ImageDraw.Draw(picture).text((margin - min(left, 0), margin // 2), text, fill=255, font=shape)
-    return np.asarray(picture, np.float32) / 255
+    return np.asarray(picture)
 
 
 @lru_cache(maxsize=None)

@@ -171,7 +171,7 @@ class Predictor:
         try:
             self._inference.inferencer.model = make_faster(self.model, backend)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:
-            raise UserError(f'--accelerate: {error}') from error
+            raise UserError(str(error)) from error
 
     def _use_mixed_precision(self, amp: str) -> None:
         if amp not in HALF:
