@@ -89,7 +89,7 @@ def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size:
     if preprocess:
         graph = ImageGraph(graph, steps).eval()
     example, axes = example_images(loaded.task, detector, fixed_size(steps), bool(input_size), preprocess)
-    spec = specification(loaded, steps, backbone, preprocess)
+    spec = dict(specification(loaded, steps, backbone, preprocess), fixed=bool(input_size))
     with torch.no_grad():
         number = len(graph(example))
     spec['outputs'] = [f'out{i}' for i in range(number)] if backbone else list(OUTPUTS[loaded.task][:number])

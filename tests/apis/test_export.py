@@ -190,3 +190,10 @@ def test_command(small_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(checks, 'TOLERANCE', -1.)
     monkeypatch.setattr(checks.ExportCheck, 'holds', property(lambda self: False))
     expect_failure(capsys, main, [*argv, str(tmp_path / 'images')], 'does not compute what PyTorch does')
+
+
+@pytest.mark.parametrize('options', [dict(preprocess=True), dict(input_size=(64, 96))])
+@pytest.mark.parametrize('task', ['classification', 'segmentation'])
+def test_checks_of_other_inputs(task, options, small_model, tmp_path):
+    check = export_small(small_model, task, tmp_path / 'a.onnx', check=[picture(131, 67)], **options)
+    assert check.holds and 0 < max(check.errors.values()) < 2e-2
