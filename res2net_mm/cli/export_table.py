@@ -160,10 +160,12 @@ def eager_runs(loaded: ModelToExport, batch: dict[str, Any]) -> dict[str, Any]:
 def random_model_of(name: str, images: Sequence[np.ndarray]) -> ModelToExport:
     """The model of a row with random weights, and batch norms that have seen the images."""
     import torch
+    from mmengine.logging import MMLogger
     from torch import nn
 
     from ..apis.exporting.checks import toolbox_batch
     from ..apis.exporting.loading import build_model, describe_model
+    MMLogger.get_current_instance().setLevel('WARNING')  # or it says of every weight how it is drawn
     config, change = VARIANTS.get(name, (name, {}))
     cfg = load_config(find_config(f'{config}.py'))
     cfg.model.backbone.update(change, init_cfg=None)
