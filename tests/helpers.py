@@ -556,3 +556,76 @@ def without_network(folder):
     log = folder / 'network.log'
     log.touch()
     return {**os.environ, 'PYTHONPATH': f'{folder}:{ROOT}', 'NETWORK_LOG': str(log)}, log
+
+
+# 6. Small models of every task.
+
+SMALL_BACKBONE = "type='res2net_mm.Res2Net', depth=26, base_channels=8"
+SMALL_TEST_DATA = """
+test_dataloader = dict(dataset=dict(type='{}', metainfo=dict(classes=('upright', 'level')), pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(96, 64), keep_ratio=True),
+    dict(type='LoadAnnotations'), dict(type='{}')]))
+"""
+SMALL_DETECTOR = f"""
+_base_ = 'mmdet::_base_/models/{{}}-rcnn_r50_fpn.py'
+default_scope = 'mmdet'
+model = dict(
+    data_preprocessor=dict(type='DetDataPreprocessor', mean=[127.] * 3, std=[64.] * 3, pad_size_divisor=32),
+    backbone=dict(_delete_=True, {SMALL_BACKBONE}),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=16), rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(bbox_roi_extractor=dict(out_channels=16),
+                  bbox_head=dict(in_channels=16, fc_out_channels=16, num_classes=2){{}}),
+    test_cfg=dict(rcnn=dict(score_thr=0., max_per_img=10)))
+visualizer = dict(type='DetLocalVisualizer')
+{SMALL_TEST_DATA.format('CocoDataset', 'PackDetInputs')}"""
+SMALL_MODELS = {  # configs by task
+    'classification': f"""
+default_scope = 'mmpretrain'
+data_preprocessor = dict(mean=[127.] * 3, std=[64.] * 3, num_classes=2)
+model = dict(
+    type='ImageClassifier', backbone=dict({SMALL_BACKBONE}, out_indices=(3, )), neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=256, loss=dict(type='CrossEntropyLoss')))
+test_dataloader = dict(dataset=dict(
+    type='CustomDataset', metainfo=dict(classes=('upright', 'level')),
+    pipeline=[dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64)), dict(type='PackInputs')]))
+""",
+    'detection': SMALL_DETECTOR.format('faster', ''),
+    'masks': SMALL_DETECTOR.format('mask', """,
+        mask_roi_extractor=dict(out_channels=16),
+        mask_head=dict(in_channels=16, conv_out_channels=16, num_convs=1, num_classes=2)"""),
+    'segmentation': f"""
+default_scope = 'mmseg'
+model = dict(
+    type='EncoderDecoder', backbone=dict({SMALL_BACKBONE}),
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.] * 3, std=[64.] * 3, test_cfg=dict(size_divisor=32)),
+    decode_head=dict(type='FCNHead', in_channels=256, channels=8, num_classes=2, num_convs=1),
+    test_cfg=dict(mode='whole'))
+visualizer = dict(type='SegLocalVisualizer')
+{SMALL_TEST_DATA.format('BaseSegDataset', 'PackSegInputs')}""",
+    'saliency': f"""
+_base_ = {str(config_path('dss_r2n50.py').parents[1] / 'overfit' / 'dss_r2n50.py')!r}
+model = dict(backbone=dict(depth=26, base_channels=8),
+             decode_head=dict(in_channels=(8, 32, 64, 128, 256), channels=(8, 8, 8, 8, 8)))
+""",
+    'keypoints': f"""
+_base_ = {str(config_path('simplebaseline_r2n50.py').parents[1] / 'overfit' / 'simplebaseline_r2n50.py')!r}
+model = dict(backbone=dict(depth=26, base_channels=8, init_cfg=None),
+             head=dict(in_channels=256, deconv_out_channels=(16, 16, 16)))
+""",
+}
+
+
+def write_small_model(folder, task, change='', meta=None):
+    """Write a small model with random weights: its config, with a change at its end, and its checkpoint."""
+    from mmengine.registry import DefaultScope
+    config, checkpoint = folder / f'{task}.py', folder / f'{task}.pth'
+    config.write_text(SMALL_MODELS[task] + change)
+    cfg = load_config(config)
+    settings = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        torch.manual_seed(0)
+        model = randomise(MODELS.build(settings))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta or {}), checkpoint)
+    return str(config), str(checkpoint)

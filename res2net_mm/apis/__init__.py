@@ -3,7 +3,9 @@
 Importing this package, ``Prediction`` and ``Exported`` imports neither torch nor OpenMMLab: a product that runs
 exported files needs NumPy, OpenCV, and onnxruntime or openvino.
 """
+import sys
 from importlib import import_module
+from types import ModuleType
 
 _EXPORTS = {
     'Exported': '.exported',
@@ -21,5 +23,16 @@ def __getattr__(name):
     if name not in _EXPORTS:
         raise AttributeError(f"module 'res2net_mm.apis' has no attribute {name!r}")
     value = getattr(import_module(_EXPORTS[name], __name__), name)
-    globals()[name] = value  # the function, also where a module has the same name and was imported just now
+    globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """Python binds a module to its name in its package, where ``predict`` and ``export`` are functions here."""
+
+    def __setattr__(self, name, value):
+        if not (name in _EXPORTS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

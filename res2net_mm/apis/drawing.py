@@ -16,6 +16,7 @@ from .prediction import Prediction
 SCORE = 0.3  # the least score of an object, and of a keypoint, that is drawn
 TOP = 5  # classes of a classifier
 OPACITY = 0.5  # of masks and segments
+BACKGROUND = 'background'  # the name of the class of what is of no class
 DARKENED = 0.25  # how bright what is not salient is
 Colour = tuple  # blue, green, red: 0 to 255
 
@@ -81,22 +82,22 @@ def is_whole(boxes: np.ndarray, image: np.ndarray) -> bool:
 
 
 def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[Colour]) -> None:
-    """Write a label at each box: above it, or inside or below where there is no room or another label."""
+    """Write a label at each box: above it, or inside or below; none where less would be read with one more.
+
+    The surest choose first. The colour of a box says its class, too.
+    """
     size = font_size(image)
     taken: list[tuple[int, int, int, int]] = []
-    order = range(len(texts))
-    places = {}
-    for i in order:  # the surest choose first
+    for i in range(len(texts)):
         height, width = text_mask(texts[i], size).shape
         left, top, _, bottom = (int(round(float(side))) for side in boxes[i])
         x = min(max(left - line_width(image) // 2, 0), max(image.shape[1] - width, 0))
         rows = [min(max(y, 0), max(image.shape[0] - height, 0)) for y in (
             top - height, top, bottom - height, bottom, *(top + k * height for k in range(1, 6)))]
-        y = next((y for y in rows if not any(overlap((x, y, width, height), other) for other in taken)), rows[0])
-        taken.append((x, y, width, height))
-        places[i] = (x, y)
-    for i in order[::-1]:
-        write(image, texts[i], places[i], size, colours[i])
+        y = next((y for y in rows if not any(overlap((x, y, width, height), other) for other in taken)), None)
+        if y is not None:
+            taken.append((x, y, width, height))
+            write(image, texts[i], (x, y), size, colours[i])
 
 
 def overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -120,10 +121,13 @@ def draw_pose(image: np.ndarray, keypoints: np.ndarray, skeleton: Sequence[tuple
 
 def draw_segments(image: np.ndarray, labels: np.ndarray, classes: Sequence[str],
                   wanted: Sequence[str] | None = None) -> None:
-    """Blend segments into an image, and write the names of the classes that there are, the largest first."""
+    """Blend segments into an image, and write the names of the classes that there are, the largest first.
+
+    A background is left as it is.
+    """
     present, pixels = np.unique(labels, return_counts=True)
     order = [int(label) for label in present[np.argsort(-pixels, kind='stable')]
-             if label < len(classes) and (wanted is None or classes[label] in wanted)]
+             if label < len(classes) and classes[label] != BACKGROUND and (wanted is None or classes[label] in wanted)]
     for label in order:
         blend(image, labels == label, colour_of(label))
     write_list(image, [classes[label] for label in order], [colour_of(label) for label in order])
@@ -178,21 +182,21 @@ def write(image: np.ndarray, text: str, corner: tuple[int, int], size: int, colo
         colour (tuple[int, int, int]): Of the ground.
     """
     x, y = corner
-    mask = text_mask(text, size)[:image.shape[0] - y, :image.shape[1] - x, None].astype(np.float32)
+    mask = text_mask(text, size)[:image.shape[0] - y, :image.shape[1] - x, None].astype(np.float32) / 255
     bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 140
     ground, ink = np.array(colour, np.float32), 0. if bright else 255.
     image[y:y + mask.shape[0], x:x + mask.shape[1]] = ground + mask * (ink - ground)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def text_mask(text: str, size: int) -> np.ndarray:
-    """(h, w) float32, 0 to 1: where the ink of a line of text is, with a margin."""
+    """(h, w) uint8: where the ink of a line of text is, with a margin."""
     shape, margin = font(size), max(1, size // 5)
     left, _, right, _ = shape.getbbox(text)
     ascent, descent = shape.getmetrics() if hasattr(shape, 'getmetrics') else (size, size // 4)
     picture = Image.new('L', (int(right - min(left, 0)) + 2 * margin, ascent + descent + margin), 0)
     ImageDraw.Draw(picture).text((margin - min(left, 0), margin // 2), text, fill=255, font=shape)
-    return np.asarray(picture, np.float32) / 255
+    return np.asarray(picture)
 
 
 @lru_cache(maxsize=None)

@@ -125,6 +125,8 @@ def read_model_config(config: str) -> tuple[Config, str]:
         cfg = load_config(config)
     except FileNotFoundError as error:
         raise UserError(str(error)) from error
+    except OSError as error:  # of mmengine, for a file of another kind
+        raise UserError(f"config '{config}': {error}") from error
     except ModuleNotFoundError as error:
         require_toolbox((error.name or '').partition('.')[0], config)
         raise UserError(f"config '{config}': {error}") from error

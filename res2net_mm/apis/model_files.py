@@ -67,10 +67,10 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
 
 
 def _config_file(model: str) -> str:
-    if '::' in model or Path(model).is_file():
-        return model
     if Path(model).suffix in SUFFIXES:
         raise UserError(f"model '{model}' is a checkpoint: name its config, and the checkpoint with --checkpoint")
+    if '::' in model or Path(model).is_file():
+        return model
     try:
         return str(find_config(model if model.endswith('.py') else f'{model}.py'))
     except FileNotFoundError as error:

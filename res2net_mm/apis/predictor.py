@@ -20,6 +20,10 @@ from .prediction import Prediction
 from .samples import read_keypoints, to_prediction
 
 HALF = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+# What must be the same for all images of a batch, beside the shape of the input; mmdet takes any.
+SIZES: dict[str, tuple[str, ...]] = dict(
+    detection=(), classification=('img_shape', ), segmentation=('img_shape', 'ori_shape'),
+    saliency=('img_shape', 'ori_shape'))
 IN_FLOAT32 = ('detection', 'keypoints')  # whose heads make coordinates
 BOX_SCORE, BOX_OVERLAP = 0.3, 0.3  # of the boxes that keypoints are looked for in: the defaults of mmpose's inferencer
 CROPS = 32  # of objects, that go through a pose estimator at once
@@ -44,7 +48,9 @@ class Predictor:
         task (str): One of ``TASKS``.
         classes (tuple[str]): Names of the classes.
         name (str): The name of the config.
+        files (ModelFiles): Its config and checkpoint.
         model (nn.Module): The model.
+        detector (Predictor | None): What finds the objects.
 
     Raises:
         UserError: If there is no such model, its files cannot be read or do not fit, its toolbox is not installed, or
@@ -62,6 +68,7 @@ class Predictor:
         self.name, self.files = files.name, files
         self.task = self._inference.task
         self.classes: tuple[str, ...] = tuple(self._inference.meta.get('classes') or ())
+        self.amp, self.accelerate = amp, accelerate
         self._autocast: torch.dtype | None = None
         if accelerate:
             self._accelerate(accelerate, amp)
@@ -110,11 +117,11 @@ class Predictor:
         return [to_prediction(self.task, sample, size, self.classes) for sample, size in zip(samples, sizes)]
 
     def _run(self, inputs: Iterable[dict]) -> list[Any]:
-        """Data samples of prepared images; those of one size together, as all but mmdet need it."""
+        """Data samples of prepared images; those of one size together."""
         groups: dict[Any, list[tuple[int, dict]]] = {}
         for number, data in enumerate(inputs):
-            size = (data['inputs'].shape, tuple(data['data_samples'].metainfo.get('img_shape') or ()))
-            groups.setdefault(None if self.task == 'detection' else size, []).append((number, data))
+            sizes = (data['inputs'].shape, *(data['data_samples'].metainfo.get(name) for name in SIZES[self.task]))
+            groups.setdefault(sizes if SIZES[self.task] else None, []).append((number, data))
         samples: dict[int, Any] = {}
         for group in groups.values():
             batch = self._inference.collate([data for _, data in group])
@@ -164,7 +171,7 @@ class Predictor:
         try:
             self._inference.inferencer.model = make_faster(self.model, backend)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:
-            raise UserError(f'--accelerate: {error}') from error
+            raise UserError(str(error)) from error
 
     def _use_mixed_precision(self, amp: str) -> None:
         if amp not in HALF:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import numpy as np
+import torch
 
 from ..utils.errors import UserError
 from .prediction import Prediction
@@ -89,5 +90,8 @@ def read_keypoints(samples: Sequence[Any], size: tuple[int, int], classes: tuple
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """A tensor of any device, or an array."""
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
+    """A tensor of any device and type, or an array; NumPy has no bfloat16."""
+    if not isinstance(values, torch.Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
