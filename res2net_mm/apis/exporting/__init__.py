@@ -1,0 +1,1 @@
+"""The parts of ``export``: graphs, preprocessing, file formats and checks."""

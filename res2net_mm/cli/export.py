@@ -1,0 +1,99 @@
+"""``tools/export.py``: a model as an ONNX, OpenVINO, TorchScript or torch.export file, compared with PyTorch."""
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..utils.errors import UserError
+from ..utils.text import console
+from .arguments import debug_argument, trust_argument
+from .command import run_command
+from .device import choose_device
+from .runner import read_safely
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..apis.exporting.checks import ExportCheck
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        argv (Sequence[str] | None): Its arguments. Defaults to None: those of the process.
+    """
+    parser = ArgumentParser(description='Write a model into one file that runs without PyTorch and OpenMMLab.')
+    parser.add_argument('model', help="config, name of a config or of public weights, or 'demo'")
+    parser.add_argument('--checkpoint', metavar='FILE', help='the weights (those that are public)')
+    parser.add_argument('--to', default='onnx', metavar='FORMAT',
+                        help='onnx, openvino, torchscript or pt2 (%(default)s)')
+    parser.add_argument('--out', metavar='FILE', help='the file to write (the name of the config)')
+    parser.add_argument('--input-size', nargs=2, type=int, metavar=('H', 'W'),
+                        help='let the file take images of this size only (any, or what the test pipeline makes)')
+    parser.add_argument('--preprocess', action='store_true',
+                        help='resize and normalise in the file: it takes images (n, h, w, 3) of uint8, B, G, R')
+    parser.add_argument('--backbone', action='store_true', help='backbone and neck alone')
+    parser.add_argument('--check', nargs='+', default=[], metavar='PATH',
+                        help='images or folders of images to compare the file with PyTorch on; exit code 1 if it '
+                             'differs')
+    trust_argument(parser)
+    debug_argument(parser)
+    run_command(run_export, parser.parse_args(argv))
+
+
+def run_export(args: Namespace) -> None:
+    """Export as the arguments say, and print how the file compares.
+
+    Raises:
+        UserError: If something that was given cannot be used, or the file differs from PyTorch.
+    """
+    if args.input_size and min(args.input_size) < 1:
+        raise UserError(f'--input-size {args.input_size[0]} {args.input_size[1]}: must be 1 or more')
+    images = read_images(args.check)
+    choose_device('cpu')
+    read_safely(args)
+    from ..apis.export import export
+    check = export(args.model, args.out, args.to, args.checkpoint, args.input_size, args.preprocess, args.backbone,
+                   images)
+    print(f'written: {check.file} ({check.file.stat().st_size / 2**20:.1f} MiB)')
+    if images:
+        print_check(check)
+        if not check.holds:
+            raise UserError(f'{check.file} does not compute what PyTorch does')
+
+
+def print_check(check: ExportCheck) -> None:
+    """Print the table of a comparison."""
+    from rich.table import Table
+    table = Table(title=f'{check.file.name} beside PyTorch, {check.images} images')
+    for head in ('output', 'largest error', 'allowed'):
+        table.add_column(head)
+    for row in check.rows():
+        table.add_row(*row)
+    console().print(table)
+
+
+def read_images(paths: Sequence[str]) -> list[np.ndarray]:
+    """The images of files and folders, (h, w, 3) uint8, B, G, R.
+
+    Raises:
+        UserError: If a path does not exist, a folder has no image, or a file is none.
+    """
+    import cv2
+    images = []
+    for path in map(Path, paths):
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [
+            path]
+        if not found:
+            raise UserError(f"--check: no image in the folder '{path}'")
+        for file in found:
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
+            if image is None:
+                raise UserError(f"--check: '{file}' {'is no image' if file.is_file() else 'does not exist'}")
+            images.append(image)
+    return images
