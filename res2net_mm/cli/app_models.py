@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..apis.predictor import Predictor
 
 SIDE = 2048  # pixels: larger images are made smaller, or the masks of a hundred objects would fill the memory
-EXPLAINED = ('classification', 'detection', 'segmentation')  # tasks that have a Grad-CAM
+UNEXPLAINED = ('keypoints', )  # tasks that have no Grad-CAM
 TOP_CLASSES = 5  # of a classifier, in words
 
 
@@ -181,7 +181,7 @@ class Respondent:
                      {**times, **(shown.times if shown else {})})
 
     def _explain(self, model: PageModel, analysis: Analysis) -> Map:
-        if model.predictor.task not in EXPLAINED:
+        if model.predictor.task in UNEXPLAINED:
             return Map(None, f'There is no Grad-CAM of models for {model.predictor.task}.')
         from ..analysis.cam.explain import ExplainedModel
         try:
