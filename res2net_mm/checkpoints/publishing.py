@@ -79,6 +79,26 @@ def select_weights(checkpoint: dict, average: bool = True) -> dict[str, Tensor]:
     return weights
 
 
+def round_to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Round the weights of convolutions and linear layers to float16, which is half of the file.
+
+    Biases, norms and their statistics keep their type: they are few, and a variance may be outside float16's range.
+    A model of float32 that loads the result computes in float32.
+
+    Args:
+        weights (dict[str, Tensor]): Weights by name.
+
+    Raises:
+        CheckpointError: If a weight is beyond float16's greatest number, 65504.
+    """
+    rounded = {key: value.half() if value.is_floating_point() and value.dim() > 1 else value
+               for key, value in weights.items()}
+    beyond = [key for key, value in rounded.items() if value.is_floating_point() and not value.isfinite().all()]
+    if beyond:
+        raise CheckpointError(f"weight '{beyond[0]}' is beyond float16's greatest number, 65504")
+    return rounded
+
+
 def select_backbone(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Take the weights of the backbone out of those of a model, under the backbone's own names.
 

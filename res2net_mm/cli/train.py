@@ -18,6 +18,7 @@ from .device import choose_device
 from .launch import is_first_of_machine
 from .resume import guard_run, resume
 from .runner import add_hook, build_runner, check_checkpoint, read_safely, require_parts
+from .trackers import add_trackers, tracker_argument
 
 # Their heads are for float32: a detector's make coordinates, and those of mmpose give heatmaps to NumPy.
 IN_FLOAT32 = {'mmdet.BaseDetector', 'mmdet.BaseMOTModel', 'mmpose.BasePoseEstimator'}
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help='scale the learning rate from auto_scale_lr.base_batch_size to the actual batch size')
     parser.add_argument('--strict-data', action='store_true',
                         help='stop at the first bad image or mask of the training data instead of skipping it')
+    tracker_argument(parser)
     run_command(train, parser.parse_args(argv))
 
 
@@ -60,6 +62,7 @@ def train(args: Namespace) -> None:
     cfg = read_config(args)
     require_parts(cfg, args.config, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
+    add_trackers(cfg, args.tracker)
     if args.amp:
         use_mixed_precision(cfg, args.amp)
     if args.accelerate:

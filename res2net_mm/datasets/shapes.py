@@ -1,4 +1,4 @@
-"""Generated images of four shapes of every size: a detection set in COCO's format, and a classification set.
+"""Generated images of four shapes of every size: sets for detection (in COCO's format), segmentation, classification.
 
 The size of an object is drawn log-uniformly over a factor of 8, so that small, medium and large ones are equally
 common: what a multi-scale backbone is for.
@@ -32,8 +32,7 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
     Raises:
         ValueError: If the images are too small.
     """
-    if image_size < 192:
-        raise ValueError(f'image_size={image_size} must be at least 192, or objects of {SIZES[1]} pixels do not fit')
+    _check_size(image_size)
     root = Path(root)
     for split, count, split_seed in (('train2017', train, 2 * seed), ('val2017', val, 2 * seed + 1)):
         rng = np.random.default_rng(split_seed)
@@ -46,6 +45,46 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
             images.append(dict(id=image_id, file_name=name, width=image_size, height=image_size))
             annotations += [coco_annotation(image_id, label, mask) for label, mask in objects]
         write_annotations(root / 'annotations' / f'instances_{split}.json', images, annotations)
+
+
+def write_segments(root: str | Path, train: int = 600, val: int = 100, image_size: int = 256, seed: int = 0) -> None:
+    """Write the segmentation set: ``images/SPLIT/*.png`` and ``masks/SPLIT/*.png``, SPLIT being train and val.
+
+    The images are those of ``write_shapes``. A mask is 0 in the background, and 1 + the index in ``CLASSES`` in a shape.
+
+    Args:
+        root (str | Path): Where to write.
+        train (int): Number of training images. Defaults to 600.
+        val (int): Number of validation images; they share nothing with the training images. Defaults to 100.
+        image_size (int): Side of the images in pixels, at least 192. Defaults to 256.
+        seed (int): The same seed gives the same set. Defaults to 0.
+
+    Raises:
+        ValueError: If the images are too small.
+    """
+    _check_size(image_size)
+    for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
+        rng = np.random.default_rng(split_seed)
+        images, masks = (Path(root) / kind / split for kind in ('images', 'masks'))
+        for folder in (images, masks):
+            folder.mkdir(parents=True, exist_ok=True)
+        for index in range(1, count + 1):
+            image, objects = draw_image(rng, image_size)
+            cv2.imwrite(str(images / f'{index:06d}.png'), image)
+            cv2.imwrite(str(masks / f'{index:06d}.png'), segmentation_mask(objects, image_size))
+
+
+def segmentation_mask(objects: Sequence[tuple[int, np.ndarray]], size: int) -> np.ndarray:
+    """The labels of an image's pixels, (size, size) uint8: 0 in the background, and 1 + the label in an object.
+
+    Args:
+        objects (Sequence[tuple[int, np.ndarray]]): As ``draw_image`` returns them.
+        size (int): Side of the image in pixels.
+    """
+    labels = np.zeros((size, size), np.uint8)
+    for label, mask in objects:
+        labels[mask > 0] = label + 1
+    return labels
 
 
 def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size: int = 64, seed: int = 0) -> None:
@@ -95,10 +134,11 @@ def coco_annotation(image_id: int, label: int, mask: np.ndarray) -> dict[str, An
                 iscrowd=0, segmentation=[c.ravel().tolist() for c in contours if len(c) > 2])
 
 
-def write_annotations(path: Path, images: Sequence[dict], annotations: Sequence[dict]) -> None:
-    """Write a file in COCO's format."""
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-    annotations = [dict(id=i + 1, **annotation) for i, annotation in enumerate(annotations)]
+def write_annotations(path: Path, images: Sequence[dict], annotations: Sequence[dict],
+                      classes: Sequence[str] = CLASSES) -> None:
+    """Write a file in COCO's format; the categories are numbered from 1, in the order of ``classes``."""
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
+    annotations = [dict(annotation, id=i + 1) for i, annotation in enumerate(annotations)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
@@ -172,3 +212,8 @@ def draw_mask(rng: np.random.Generator, shape: str, size: int, sizes: tuple[int,
     points = np.rint(np.array(outline) * half @ turn.T + centre).astype(np.int32)
     cv2.fillPoly(mask, [points], 1)
     return mask
+
+
+def _check_size(image_size: int) -> None:
+    if image_size < 192:
+        raise ValueError(f'image_size={image_size} must be at least 192, or objects of {SIZES[1]} pixels do not fit')
