@@ -73,7 +73,7 @@ def build_page(answer: Callable[[Question], Reply], tasks: dict[str, str], limit
                     labels = [f'Example: {path.stem.replace("_", " ")}' for path in examples]
                     page.load(js=NAME_EXAMPLES.replace('NAMES', json.dumps(labels)))
                 task = gr.Radio(names, value=names[0], label='Task')
-                model = gr.Dropdown(models_of(names[0]), value=models_of(names[0])[0], label='Model')
+                model = gr.Dropdown(list(tasks), value=models_of(names[0])[0], label='Model')  # programs may name any
                 explain = gr.Checkbox(True, label='Show where the result comes from (Grad-CAM)')
                 button = gr.Button('Run', variant='primary')
             with gr.Column(scale=2, min_width=320):
@@ -86,7 +86,7 @@ def build_page(answer: Callable[[Question], Reply], tasks: dict[str, str], limit
         inputs, outputs = [upload, model, score, explain], [text, picture, shown]
         one_at_a_time: dict[str, Any] = dict(inputs=inputs, outputs=outputs, concurrency_limit=1,
                                              concurrency_id='models')
-        task.input(choose_task, task, model, queue=False, api_visibility='private')
+        gr.on([page.load, task.input], choose_task, task, model, queue=False, api_visibility='private')
         button.click(run, **one_at_a_time, api_name='run', scroll_to_output=True)
         score.input(redraw, **one_at_a_time, trigger_mode='always_last', show_progress='hidden',
                     api_visibility='private')
