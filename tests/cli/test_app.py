@@ -91,6 +91,14 @@ def test_bad_uploads_are_named_and_not_decoded(tmp_path, monkeypatch):
         assert str(error.value).startswith(f"image '{name}' ") and str(tmp_path) not in str(error.value)
 
 
+def test_an_upload_that_only_the_decoder_finds_broken_is_named(tmp_path):
+    whole = write_example(tmp_path).read_bytes()
+    start, end = whole.index(b'IDAT') + 4, whole.index(b'IEND') - 8
+    (tmp_path / 'broken.png').write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+    with pytest.raises(UserError, match=r"^image 'broken\.png' cannot be read"):
+        read_upload(str(tmp_path / 'broken.png'), Limits())
+
+
 def test_what_the_page_says():
     assert error_html("image '<b>.jpg' is empty") == (
         '<div role="alert"><p class="error">Image &#x27;&lt;b&gt;.jpg&#x27; is empty.</p></div>')
@@ -147,7 +155,7 @@ def test_the_end_of_a_worker_is_a_sentence():
 
 
 def test_a_worker_that_cannot_start_says_why():
-    with pytest.raises(UserError, match='nowhere'):
+    with pytest.raises(UserError, match=r"^\[Errno 2\] No such file or directory: '/nowhere'"):
         Worker(partial(open, '/nowhere'), 30)
 
 
