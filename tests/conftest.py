@@ -122,3 +122,23 @@ def saliency_sets(tmp_path_factory):
 def broken_sets(saliency_sets, tmp_path):
     """A copy to break."""
     return Path(shutil.copytree(saliency_sets, tmp_path / 'sets'))
+
+
+@pytest.fixture
+def bccd(tmp_path):
+    """A folder laid out as the dataset BCCD: an image to train on, two held out."""
+    folder = tmp_path / 'bccd' / 'BCCD'
+    for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (folder / name).mkdir(parents=True)
+    cell = ('<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>'
+            '</object>')
+    cells = {'a': [('RBC', 1, 1, 40, 30)], 'b': [('WBC', 0, 11, 64, 48), ('Platelets', 5, 5, 5, 4)],
+             'c': [('Platelets', 60, 40, 70, 50)]}
+    for name, rows in cells.items():
+        cv2.imwrite(str(folder / 'JPEGImages' / f'{name}.jpg'), np.zeros((48, 64, 3), np.uint8))
+        (folder / 'Annotations' / f'{name}.xml').write_text(
+            '<annotation><size><width>64</width><height>48</height></size>'
+            + ''.join(cell.format(*row) for row in rows) + '</annotation>')
+    (folder / 'ImageSets' / 'Main' / 'trainval.txt').write_text('a\n')
+    (folder / 'ImageSets' / 'Main' / 'test.txt').write_text('b\nc\n')
+    return folder.parent

@@ -5,7 +5,6 @@ here is how the configs of a folder are grouped.
 """
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import yaml
 from mmengine.config import Config
 
 from ..checkpoints.weights import SCHEME, Accuracy, Weights
-from ..models.pretrained import find_weights
-from ..models.public_weights import ACCURACIES, ERRORS, WEIGHTS
+from ..models.public_weights import ACCURACIES, ERRORS, WEIGHTS, tested_weights
 from ..utils.config import load_config, packaged_configs
 
 HEADER = """# Written by python -m res2net_mm.analysis.metafiles.
@@ -117,10 +115,10 @@ def _model(path: Path, collection: Collection) -> dict[str, Any]:
         'Config': f'configs/{path.relative_to(packaged_configs()).as_posix()}',
         'Metadata': _schedule(cfg),
     }
-    published = _find_published(path)
-    if published:
+    published = tested_weights(path)
+    if published and published.files:
         model['Results'] = _results(published.accuracies[0], collection.data)
-    address = find_address(published) if published else _starting_weights(cfg)
+    address = find_address(published) if published and published.files else _starting_weights(cfg)
     if address:
         model['Weights'] = address
     return model
@@ -133,13 +131,6 @@ def _schedule(cfg: Config) -> dict[str, int]:
     schedule = dict(Iterations=train.max_iters // updates) if 'max_iters' in train else dict(Epochs=train.max_epochs)
     batch_size = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     return {**schedule, **({'Batch Size': batch_size * updates} if batch_size else {})}
-
-
-def _find_published(path: Path) -> Weights | None:
-    """The weights of the whole model of a config that a program can fetch: those that its header tests it with."""
-    tested = re.search(rf'tools/test\.py \S+ {SCHEME}(\w+)', path.read_text(encoding='utf-8'))
-    weights = find_weights(tested[1]) if tested else None
-    return weights if weights and weights.files else None
 
 
 def _starting_weights(cfg: Config) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints.weights import SCHEME
+from ..checkpoints.weights import SCHEME, Weights
 from ..models.names import normalise_name
-from ..models.public_weights import BY_HAND, WEIGHTS
-from ..utils.config import config_name, demo_folder, find_config
+from ..models.public_weights import BY_HAND, WEIGHTS, tested_weights
+from ..utils.config import config_name, demo_folder, find_config, packaged_configs
 from ..utils.errors import UserError
 
 DEMO = 'demo'  # the detector among the models that come with the package
@@ -48,22 +48,29 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
     Raises:
         UserError: If there is no such model, or no checkpoint is given, and none is known.
     """
-    shipped = demo_models()
+    shipped, weights = demo_models(), _public_models()
     if model == DEMO and not Path(model).is_file():
         model = next((name for name in shipped if 'faster_rcnn' in name), model)
-    public = {normalise_name(name): row for row in (*WEIGHTS, *BY_HAND) if row.config
-              for name in (row.name, *row.aliases)}
-    row = public.get(normalise_name(config_name(model)))
-    config = _config_file(row.config if row and normalise_name(model) in public else model)
+    configs = {normalise_name(name): config for config, row in weights.items() for name in (row.name, *row.aliases)}
+    weights_name = model[len(SCHEME):] if model.startswith(SCHEME) else model
+    config = _config_file(configs.get(normalise_name(weights_name), model))
     name = config_name(config)
     if checkpoint is None and name in shipped:
         checkpoint = str(shipped[name])
-    if checkpoint is None and row and row.config == name:
-        checkpoint = SCHEME + row.name
+    if checkpoint is None and name in weights:
+        checkpoint = SCHEME + weights[name].name
     if checkpoint is None:
         raise UserError(f"model '{model}': there are no public weights of it; name yours with --checkpoint FILE (with "
-                        f'weights are {", ".join([DEMO, *shipped, *(row.name for row in public.values())])})')
+                        f'weights are {", ".join([DEMO, *shipped, *weights])})')
     return ModelFiles(config, checkpoint)
+
+
+def _public_models() -> dict[str, Weights]:
+    """The names of our configs that have public weights, and these weights."""
+    tested = {path.stem: tested_weights(path) for path in sorted(packaged_configs().rglob('*.py'))
+              if path.parent.name != '_base_'}
+    return {**{row.config: row for row in (*WEIGHTS, *BY_HAND) if row.config},
+            **{name: row for name, row in tested.items() if row}}
 
 
 def _config_file(model: str) -> str:

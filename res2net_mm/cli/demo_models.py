@@ -56,13 +56,15 @@ class DemoModel:
         data (str): The folder of its data.
         write (Callable): Writes them: takes the folder, the folder of BCCD or None, and the numbers of images.
         measures (Mapping[str, Measure]): What is measured, by its name in the table.
-        length (str): The setting of the config that says how long it is trained.
+        length (str): The setting of the config that says how long it is trained. Defaults to 'train_cfg.max_iters'.
+        start (str): The model of the demo whose backbone it starts from. Defaults to '': random weights.
     """
 
     data: str
     write: Callable[[Path, Path | None, Mapping[str, int]], None]
     measures: Mapping[str, Measure]
     length: str = 'train_cfg.max_iters'
+    start: str = ''
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -112,10 +114,13 @@ def make_model(name: str, model: DemoModel, args: Namespace) -> None:
     write_once(data, lambda root: model.write(root, args.bccd, QUICK if args.quick else {}), print)
     config = str(find_config(f'{name}.py'))
     options = ['--data-root', str(data), '--device', 'cpu']
-    length = ['--cfg-options', f'{model.length}=1', 'train_cfg.val_interval=1'] if args.quick else []
+    settings = [f'{model.length}=1', 'train_cfg.val_interval=1'] if args.quick else []
+    if model.start:
+        settings.append(f'model.backbone.init_cfg.checkpoint={args.out / "weights" / model.start}.safetensors')
     started = time.monotonic()
     if not (run / 'minutes.json').is_file():
-        run_tool('train.py', config, '--deterministic', '--resume', '--work-dir', str(run), *options, *length)
+        run_tool('train.py', config, '--deterministic', '--resume', '--work-dir', str(run), *options,
+                 *(['--cfg-options', *settings] if settings else []))
         with whole_file(run / 'minutes.json') as file:
             file.write(json.dumps(round((time.monotonic() - started) / 60, 1)).encode())
 
@@ -232,7 +237,8 @@ MODELS = {
     'demo_faster_rcnn_r2n26': DemoModel('shapes_and_cells', write_shapes_and_cells_data, {
         'box AP50, shapes': Measure('coco/bbox_mAP_50', 100, 'shapes'),
         'box AP50, blood cells': Measure('coco/bbox_mAP_50', 100, 'cells')}),
-    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')}),
+    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
+                                          start='demo_faster_rcnn_r2n26'),
     'demo_classifier_r2n26': DemoModel('sizes', write_sizes_data, {'top-1 accuracy': Measure('accuracy/top1')},
-                                       'train_cfg.max_epochs'),
+                                       'train_cfg.max_epochs', start='demo_faster_rcnn_r2n26'),
 }

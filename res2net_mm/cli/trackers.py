@@ -5,10 +5,12 @@ them; those that a config has already stay.
 """
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
@@ -58,10 +60,10 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
         UserError: If a package is not installed.
     """
     for name in dict.fromkeys(names):
-        missing = [module for module in TRACKERS[name].modules if not is_installed(module)]
-        if missing:
-            raise UserError(f'--tracker {name}: {" and ".join(missing)} cannot be imported; get it with: '
-                            f'pip install {" ".join(missing)}')
+        modules = TRACKERS[name].modules
+        reason = next(filter(None, map(import_failure, modules)), None)
+        if reason:
+            raise UserError(f'--tracker {name}: {reason}; get it with: pip install {" ".join(modules)}')
     if not names:
         return
     # Without a visualizer mmengine's Runner takes this one.
@@ -72,12 +74,28 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
                for kind in ancestors(config_class(backend, VISBACKENDS, cfg.get('default_scope')))}
     for name in dict.fromkeys(names):
         if f'mmengine.{TRACKERS[name].backend}' not in present:
-            backends.append(dict(type=TRACKERS[name].backend))
+            backends.append(dict(type=TRACKERS[name].backend, **(mlflow_settings(cfg) if name == 'mlflow' else {})))
     visualizer['vis_backends'] = backends
     cfg.visualizer = visualizer
 
 
-def is_installed(module: str) -> bool:
-    """Whether a module can be imported; a folder of that name, such as the one that wandb logs into, is none."""
-    spec = find_spec(module)
-    return spec is not None and spec.origin is not None
+def mlflow_settings(cfg: Config) -> dict[str, str]:
+    """Where MLflow keeps a training: on the server that MLFLOW_TRACKING_URI names, or in the work directory.
+
+    mmengine's default, which also overrules that variable, is a folder of files; MLflow 3 refuses it.
+    """
+    folder = Path(cfg.work_dir).absolute()
+    server = os.environ.get('MLFLOW_TRACKING_URI')
+    if server:
+        return dict(tracking_uri=server, exp_name=folder.name)
+    return dict(tracking_uri=f'sqlite:///{folder / "mlflow.db"}', exp_name=folder.name,
+                artifact_location=str(folder / 'mlflow'))
+
+
+def import_failure(module: str) -> str | None:
+    """Why a module cannot be imported; None if it can. A folder, such as the one that wandb logs into, is no module."""
+    try:
+        found = import_module(module)
+    except Exception as error:  # whatever an installation that is not whole may raise
+        return f'{module} cannot be imported ({error})'
+    return None if found.__file__ else f'{module} is not installed'

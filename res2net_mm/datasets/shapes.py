@@ -50,7 +50,8 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
 def write_segments(root: str | Path, train: int = 600, val: int = 100, image_size: int = 256, seed: int = 0) -> None:
     """Write the segmentation set: ``images/SPLIT/*.png`` and ``masks/SPLIT/*.png``, SPLIT being train and val.
 
-    The images are those of ``write_shapes``. A mask is 0 in the background, and 1 + the index in ``CLASSES`` in a shape.
+    The images are those of ``write_shapes``. A mask is 0 in the background, and in a shape 1 + its index in
+    ``CLASSES``.
 
     Args:
         root (str | Path): Where to write.

@@ -39,12 +39,12 @@ def write_shapes_and_cells(root: str | Path, bccd: str | Path, train: int = 600,
                         '(https://github.com/Shenggan/BCCD_Dataset)')
     cells = {split: read_cells(source, name) for split, name in SPLITS.items()}
     write_shapes(root, train, val)
-    for split, (images, annotations) in cells.items():
+    for split, (images, boxes) in cells.items():
         for image in images:
             shutil.copyfile(source / 'JPEGImages' / image['file_name'], root / split / image['file_name'])
         shapes = json.loads((root / 'annotations' / f'instances_{split}.json').read_text())
-        kinds = {'shapes': (shapes['images'], shapes['annotations']), 'cells': (images, annotations)}
-        kinds['instances'] = (shapes['images'] + images, shapes['annotations'] + annotations)
+        kinds = {'shapes': (shapes['images'], shapes['annotations']), 'cells': (images, boxes)}
+        kinds['instances'] = (shapes['images'] + images, shapes['annotations'] + boxes)
         for kind in kinds if split == 'val2017' else ('instances', ):
             write_annotations(root / 'annotations' / f'{kind}_{split}.json', *kinds[kind], CLASSES)
 
@@ -63,7 +63,7 @@ def read_cells(source: Path, name: str) -> tuple[list[dict[str, Any]], list[dict
     Raises:
         UserError: If an annotation names a class that is not in ``CELLS``.
     """
-    images, annotations = [], []
+    images, boxes = [], []
     for image_id, stem in enumerate((source / 'ImageSets' / 'Main' / f'{name}.txt').read_text().split(),
                                     FIRST_CELL_IMAGE):
         file = source / 'Annotations' / f'{stem}.xml'
@@ -79,6 +79,6 @@ def read_cells(source: Path, name: str) -> tuple[list[dict[str, Any]], list[dict
             left, top = max(left - 1, 0), max(top - 1, 0)  # VOC counts pixels from 1, and the last one is inside
             box = [left, top, min(right, width) - left, min(bottom, height) - top]
             if min(box[2:]) > 0:
-                annotations.append(dict(image_id=image_id, category_id=CLASSES.index(CELLS[kind]) + 1, bbox=box,
-                                        area=box[2] * box[3], iscrowd=0))
-    return images, annotations
+                boxes.append(dict(image_id=image_id, category_id=CLASSES.index(CELLS[kind]) + 1, bbox=box,
+                                  area=box[2] * box[3], iscrowd=0))
+    return images, boxes

@@ -11,7 +11,10 @@ names; the addresses have not been tried.
 """
 from __future__ import annotations
 
-from ..checkpoints.weights import Accuracy, Preprocessing, WeightFile, Weights, hashed_file
+import re
+from pathlib import Path
+
+from ..checkpoints.weights import SCHEME, Accuracy, Preprocessing, WeightFile, Weights, hashed_file
 
 HUB = 'https://huggingface.co/timm/{}.in1k/resolve/main/model.safetensors'
 AUTHORS = 'https://shanghuagao.oss-cn-beijing.aliyuncs.com/res2net/'
@@ -152,3 +155,9 @@ BY_HAND = (
            'mmdet has this config and no weights; the file may have an unused conv2 in each block with deformable '
            'convolutions, which VarifocalNet says it has'),
 )
+
+
+def tested_weights(config: Path) -> Weights | None:
+    """The public weights of the whole model of one of our configs: those that its header tests it with, or None."""
+    tested = re.search(rf'tools/test\.py \S+ {SCHEME}(\w+)', config.read_text(encoding='utf-8'))
+    return next((row for row in (*WEIGHTS, *BY_HAND) if tested and row.name == tested[1]), None)

@@ -1,5 +1,6 @@
 """--tracker: where a training's losses go, beside what the config says, and what it says of a missing package."""
 import inspect
+import sys
 from argparse import ArgumentParser
 from importlib.util import find_spec
 
@@ -10,8 +11,8 @@ from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
 from res2net_mm.cli import trackers
-from res2net_mm.cli.train import main as run_train
 from res2net_mm.cli.trackers import TRACKERS, add_trackers, tracker_argument
+from res2net_mm.cli.train import main as run_train
 from res2net_mm.utils.config import load_config
 
 needs_tensorboard = pytest.mark.skipif(find_spec('tensorboard') is None, reason='tensorboard is not installed')
@@ -24,7 +25,7 @@ def kinds(cfg):
 
 @pytest.fixture
 def installed(monkeypatch):
-    monkeypatch.setattr(trackers, 'find_spec', lambda name: pytest.__spec__)
+    monkeypatch.setattr(trackers, 'import_failure', lambda name: None)
 
 
 def test_every_tracker_of_mmengine_is_there():
@@ -69,16 +70,31 @@ def test_without_a_visualizer_and_without_a_tracker(installed):
     assert cfg.visualizer.type == 'Visualizer' and kinds(cfg) == ['LocalVisBackend', 'AimVisBackend']
 
 
+@pytest.mark.parametrize('server', ['', 'http://localhost:5000'])
+def test_mlflow_keeps_a_run_in_its_folder_or_on_a_server(server, tmp_path, monkeypatch, installed):
+    """mmengine's own default, a folder of files, is refused by MLflow 3."""
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', server)
+    cfg = Config(dict(work_dir=str(tmp_path / 'run')))
+    add_trackers(cfg, ['mlflow'])
+    backend = cfg.visualizer.vis_backends[-1]
+    assert backend.tracking_uri == (server or f'sqlite:///{tmp_path}/run/mlflow.db') and backend.exp_name == 'run'
+    assert backend.get('artifact_location') == (None if server else f'{tmp_path}/run/mlflow')
+
+
 def test_a_missing_package_ends_it_before_anything_is_built(tmp_path, monkeypatch, capsys):
     (tmp_path / 'wandb').mkdir()  # the folder of its runs is no package
     monkeypatch.syspath_prepend(tmp_path)
-    if find_spec('wandb').origin:
-        pytest.skip('wandb is installed')
-    expect_failure(capsys, run_train, [DEMO, '--tracker', 'wandb', '--work-dir', str(tmp_path / 'run')],
-                   '--tracker wandb: wandb cannot be imported; get it with: pip install wandb')
-    monkeypatch.setattr(trackers, 'find_spec', lambda name: None)
-    expect_failure(capsys, run_train, [DEMO, '--tracker', 'dvclive', '--work-dir', str(tmp_path / 'run')],
-                   'pip install dvclive pygit2')
+    (tmp_path / 'aim.py').write_text('import no_such_module')
+    (tmp_path / 'dvclive.py').touch()
+    for name in ('wandb', 'aim', 'dvclive', 'pygit2'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for tracker, message in (
+            ('wandb', 'wandb: wandb is not installed; get it with: pip install wandb$'),
+            ('aim', "aim: aim cannot be imported .No module named 'no_such_module'.; get it with: pip install aim$"),
+            ('dvclive', "pygit2'.; get it with: pip install dvclive pygit2$")):
+        if tracker != 'wandb' or not find_spec('wandb').origin:  # the folder counts only where the package is not
+            expect_failure(capsys, run_train, [DEMO, '--tracker', 'tensorboard', '--tracker', tracker,
+                                               '--work-dir', str(tmp_path / 'run')], message)
     assert not (tmp_path / 'run').exists()
     parser = ArgumentParser()
     tracker_argument(parser)

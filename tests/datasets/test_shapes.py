@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from res2net_mm.datasets.shapes import SMALL_SIZES, draw_mask, write_sizes
+from res2net_mm.datasets.shapes import SMALL_SIZES, draw_mask, write_segments, write_shapes, write_sizes
 
 
 def test_sizes(tmp_path):
@@ -33,3 +33,20 @@ def test_sizes_vary_by_a_factor_of_8():
     sides = [max(cv2.boundingRect(draw_mask(rng, 'disc', 64, SMALL_SIZES))[2:]) for _ in range(400)]
     assert min(sides) <= 6 and 38 <= max(sides) <= 41
     assert np.median(sides) == pytest.approx((5 * 40)**0.5, rel=0.2)  # log-uniform: half are below the geometric mean
+
+
+def test_segments_are_the_images_of_the_detection_set(tmp_path):
+    write_segments(tmp_path / 'segments', train=2, val=1)
+    write_shapes(tmp_path / 'shapes', train=2, val=1)
+    for split, count in (('train', 2), ('val', 1)):
+        annotated = json.loads((tmp_path / f'shapes/annotations/instances_{split}2017.json').read_text())
+        for i in range(1, count + 1):
+            image, mask, same = (cv2.imread(str(tmp_path / path), cv2.IMREAD_UNCHANGED) for path in (
+                f'segments/images/{split}/{i:06d}.png', f'segments/masks/{split}/{i:06d}.png',
+                f'shapes/{split}2017/{i:06d}.png'))
+            assert np.array_equal(image, same) and mask.shape == (256, 256) and mask.dtype == np.uint8
+            objects = [row for row in annotated['annotations'] if row['image_id'] == i]
+            areas = {label: sum(row['area'] for row in objects if row['category_id'] == label) for label in range(1, 5)}
+            assert {label: int((mask == label).sum()) for label in range(1, 5)} == areas
+    with pytest.raises(ValueError, match='image_size=191'):
+        write_segments(tmp_path, image_size=191)
