@@ -75,9 +75,9 @@ print(f'{energy:.0%} of a map lie in the box of its object, which has {share:.0%
 # %% [markdown]
 # ## Receptive fields of the splits
 #
-# A Res2Net block splits its channels into four groups, y1 to y4. Each but the first goes through a 3x3 convolution,
-# after the group before it was added. So every split sees further than the one before: several scales in one block.
-# The last block of each stage, with the detector's weights, on noise:
+# A Res2Net block splits its channels into four groups. Three go through a 3x3 convolution each, the second and third
+# after the output of the one before was added: y1, y2 and y3 see further and further. The fourth, y4, is passed on as
+# it is. So one block has several scales. The last block of each stage, with the detector's weights, on noise:
 
 # %%
 torch.manual_seed(0)
@@ -99,9 +99,12 @@ figure.suptitle(f'what {splits[0].block} sees, split by split')
 plt.show()
 
 # %% [markdown]
-# Within every block the last split uses a larger field than the first, and in every stage fields are larger than in
-# the one before.
+# What a split can see grows from y1 to y3, and y4 can see the least. What it uses is less, as the weights decide. The
+# fourth uses hardly more than the first layers of the network see: the shortcuts around the blocks carry that so far.
 
 # %%
 assert energy > 2 * share
-assert all(of_block[0] < of_block[-1] for of_block in radii.values())
+for block, splits in fields.by_block().items():
+    first, second, third, passed_on = (split.theoretical for split in splits)
+    assert passed_on < first < second < third
+    assert radii[block][3] < max(radii[block][:3])
