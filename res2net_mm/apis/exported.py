@@ -46,6 +46,8 @@ class Exported:
             self.run, spec = OPENERS[file.suffix](file, threads)
         except ModuleNotFoundError as error:
             raise UserError(f"file '{file}': {error.name} is not installed: pip install {error.name}") from error
+        except Exception as error:  # each library has its own
+            raise UserError(f"file '{file}' cannot be read: {str(error).strip()[:300]}") from error
         if not spec:
             raise UserError(f"file '{file}' says nothing of its images: it was not written by export")
         self.spec: dict[str, Any] = json.loads(spec)

@@ -11,7 +11,7 @@ from torch import nn
 from res2net_mm.apis.export import export
 from res2net_mm.apis.exported import SPEC_KEY, Exported
 from res2net_mm.apis.exporting.formats import SUFFIXES
-from res2net_mm.apis.exporting.graphs import AdaptivePooling
+from res2net_mm.apis.exporting.graphs import AdaptivePooling, build_graph
 from res2net_mm.cli.export import main
 from res2net_mm.utils.errors import UserError
 
@@ -84,10 +84,11 @@ def test_preprocessing_inside(task, small_model, tmp_path):
         if task == 'segmentation':
             assert (one.segmentation == other.segmentation).mean() > 0.99
         elif task == 'saliency':
-            assert np.abs(one.saliency - other.saliency).max() < 0.02  # cv2 rounds its weights to 11 bits
+            assert np.abs(one.saliency - other.saliency).mean() < 0.01  # cv2 rounds its weights to 11 bits
         else:
-            assert np.array_equal(one.labels[:3], other.labels[:3])
-            assert np.abs(one.scores[:3] - other.scores[:3]).max() < 0.02
+            assert np.array_equal(one.labels, other.labels)
+            assert np.allclose(one.scores, other.scores, atol=0.02)
+            assert task == 'classification' or np.allclose(one.boxes, other.boxes, atol=1)
 
 
 def test_one_input_size(small_model, tmp_path):
@@ -113,6 +114,15 @@ def test_the_file_says_what_it_is(small_model, tmp_path):
 def test_adaptive_pooling(size):
     features = torch.randn(2, 3, *size)
     assert torch.allclose(AdaptivePooling((3, 2))(features), nn.AdaptiveAvgPool2d((3, 2))(features), atol=1e-6)
+
+
+def test_the_model_keeps_its_own_pooling():
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d(1))
+    model = nn.Module()
+    model.head, model.test_cfg = head, dict(mode='whole')
+    graph = build_graph(model, 'segmentation')
+    assert [type(layer) for layer in graph.model.head] == [AdaptivePooling, nn.AdaptiveAvgPool2d]
+    assert isinstance(head[0], nn.AdaptiveAvgPool2d)  # or the file would be compared with itself
 
 
 @pytest.mark.parametrize('options, message', [

@@ -19,7 +19,8 @@ FORBIDDEN = """
 import sys
 class Forbid:
     def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in {'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpose', 'mmpretrain'}:
+        if name.partition('.')[0] in {'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpose',
+                                      'mmpretrain'}:
             raise AssertionError(f'imports {name}')
 sys.meta_path.insert(0, Forbid())
 """

@@ -64,7 +64,14 @@ def write_file(graph: nn.Module, example: Tensor, to: str, out: Path, spec: dict
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of tracing: what the traced graph computes is compared
-        WRITERS[to](graph, example, out, spec, axes)
+        try:
+            WRITERS[to](graph, example, out, spec, axes)
+        except OSError:
+            raise
+        except Exception as error:  # each exporter has its own
+            hint = ' for images of any size; give it one with --input-size H W' if set(axes) - {0} else ''
+            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UserError(f"--to {to}: {spec['name']} cannot be exported{hint} ({line[:200]})") from error
 
 
 def write_onnx(graph: nn.Module, example: Tensor, out: Path, spec: dict[str, Any], axes: Axes) -> None:

@@ -5,6 +5,7 @@ PyTorch is called.
 """
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -60,10 +61,10 @@ def build_graph(model: nn.Module, task: str) -> nn.Module:
     if task == 'detection':
         from .detectors import build_detector_graph
         return build_detector_graph(model)
-    graph = GRAPHS[task](model)
-    if isinstance(graph, (Segmentation, Saliency)):
+    if task in ('segmentation', 'saliency'):
+        model = copy.deepcopy(model)  # the caller's keeps its layers, to be compared with
         replace_adaptive_pooling(model)
-    return graph.eval()
+    return GRAPHS[task](model).eval()
 
 
 class Backbone(nn.Module):
