@@ -1,9 +1,11 @@
 """A trained model as one file that other programs run: ``export``."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Sequence
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,12 +13,14 @@ from torch import Tensor, nn
 from ..utils.errors import UserError
 from ..version import __version__
 from .exporting.checks import ExportCheck, check_file
-from .exporting.formats import SUFFIXES, check_target, write_file
+from .exporting.formats import SUFFIXES, check_target, onnx_content, write_file
 from .exporting.graphs import OUTPUTS, Backbone, build_graph
 from .exporting.image_graphs import ImageGraph
+from .exporting.int8 import check_int8_target, write_int8
 from .exporting.loading import ModelToExport, load_to_export
 from .exporting.preprocess import fix_input_size, fixed_size, read_preprocess
 from .model_files import find_model
+from .preparation import prepare_image
 
 DETECTOR_FORMATS = ('onnx', 'openvino')
 EXAMPLE = (224, 256)  # height and width of the example where any size will do; two numbers, so that none is taken
@@ -30,7 +34,8 @@ def export(model: str,
            input_size: tuple[int, int] | None = None,
            preprocess: bool = False,
            backbone: bool = False,
-           check: Sequence[np.ndarray] = ()) -> ExportCheck:
+           check: Sequence[np.ndarray] = (),
+           int8: Sequence[str | Path] = ()) -> ExportCheck:
     """Write a model into one file, from images to results, and compare the file with PyTorch.
 
     Args:
@@ -45,6 +50,8 @@ def export(model: str,
         backbone (bool): Backbone and neck alone, with outputs out0, out1, ... Defaults to False.
         check (Sequence[np.ndarray]): Images (h, w, 3) uint8, B, G, R, to compare the file with PyTorch on.
             Defaults to ().
+        int8 (Sequence[str | Path]): Files of images to calibrate a model of 8 bits with, for 'onnx' and 'openvino'; its
+            differences from PyTorch are measured and not judged. Defaults to (), float32.
 
     Returns:
         ExportCheck: The file, and how it compares on the images of ``check``.
@@ -56,13 +63,16 @@ def export(model: str,
     out = Path(f'{name}{SUFFIXES.get(to, "")}' if out is None else out)
     check_target(to, out)
     loaded = load_to_export(find_model(model, checkpoint))
-    return export_model(loaded, out, to, input_size, preprocess, backbone, check)
+    return export_model(loaded, out, to, input_size, preprocess, backbone, check, int8)
 
 
 def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size: tuple[int, int] | None = None,
-                 preprocess: bool = False, backbone: bool = False, check: Sequence[np.ndarray] = ()) -> ExportCheck:
+                 preprocess: bool = False, backbone: bool = False, check: Sequence[np.ndarray] = (),
+                 int8: Sequence[str | Path] = ()) -> ExportCheck:
     """Write a model that is loaded already; arguments and errors as those of ``export``."""
     detector = loaded.task == 'detection' and not backbone
+    if int8:
+        check_int8_target(to)
     if detector and to not in DETECTOR_FORMATS:
         raise UserError(f'--to {to}: a detector can be exported to {" and ".join(DETECTOR_FORMATS)} only, which know '
                         'operations whose number of results depends on the image')
@@ -83,8 +93,25 @@ def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size:
     with torch.no_grad():
         number = len(graph(example))
     spec['outputs'] = [f'out{i}' for i in range(number)] if backbone else list(OUTPUTS[loaded.task][:number])
-    write_file(graph, example, to, out, spec, axes)
-    return check_file(loaded, out, spec, check)
+    if not int8:
+        write_file(graph, example, to, out, spec, axes)
+        return check_file(loaded, out, spec, check)
+    write_int8(onnx_content(graph, example, spec, axes), to, out, spec, int8,
+               lambda file: calibration_image(file, None if preprocess else steps))
+    compared = check_file(loaded, out, spec, check)
+    return replace(compared, tolerances=dict.fromkeys(compared.errors, float('inf')))
+
+
+def calibration_image(file: str | Path, steps: dict[str, Any] | None) -> np.ndarray:
+    """The image of a file as a graph takes it: prepared by steps, or itself.
+
+    Raises:
+        UserError: If the file is no image.
+    """
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"--int8: '{file}' is no image")
+    return (image if steps is None else prepare_image(image, steps).array)[None]
 
 
 def example_images(task: str, detector: bool, size: tuple[int, int] | None, fixed: bool,

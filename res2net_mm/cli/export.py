@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--preprocess', action='store_true',
                         help='resize and normalise in the file: it takes images (n, h, w, 3) of uint8, B, G, R')
     parser.add_argument('--backbone', action='store_true', help='backbone and neck alone')
+    parser.add_argument('--int8', metavar='FOLDER', help='write 8 bits, calibrated on the images of this folder')
+    parser.add_argument('--int8-samples', type=int, metavar='N', help='how many of them (300)')
     parser.add_argument('--check', nargs='+', default=[], metavar='PATH',
                         help='images or folders of images to compare the file with PyTorch on; exit code 1 if it '
                              'differs')
@@ -55,16 +57,30 @@ def run_export(args: Namespace) -> None:
     if args.input_size and min(args.input_size) < 1:
         raise UserError(f'--input-size {args.input_size[0]} {args.input_size[1]}: must be 1 or more')
     images = read_images(args.check)
+    calibration = images_for_int8(args)
     choose_device('cpu')
     read_safely(args)
     from ..apis.export import export
     check = export(args.model, args.out, args.to, args.checkpoint, args.input_size, args.preprocess, args.backbone,
-                   images)
+                   images, calibration)
     print(f'written: {check.file} ({check.file.stat().st_size / 2**20:.1f} MiB)')
     if images:
         print_check(check)
         if not check.holds:
             raise UserError(f'{check.file} does not compute what PyTorch does')
+
+
+def images_for_int8(args: Namespace) -> list[Path]:
+    """The files to calibrate with; none without --int8."""
+    if args.int8 is None:
+        if args.int8_samples is not None:
+            raise UserError('--int8-samples is for --int8')
+        return []
+    from ..apis.exporting.int8 import SAMPLES, choose_images
+    number = SAMPLES if args.int8_samples is None else args.int8_samples
+    if number < 1:
+        raise UserError(f'--int8-samples {number}: must be 1 or more')
+    return choose_images(args.int8, number)
 
 
 def print_check(check: ExportCheck) -> None:

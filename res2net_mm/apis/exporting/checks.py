@@ -14,8 +14,9 @@ from torch import Tensor
 from ...datasets.checks.configs import transforms_without_annotations
 from ...models.parts import backbone_and_neck
 from ...utils.config_types import ancestors, config_class
-from ..exported import OPENERS
+from ..exported import OPENERS, Exported
 from ..preparation import prepare_image
+from .detector_checks import OBJECT_TOLERANCES, compare_objects, reference_objects
 from .loading import ModelToExport
 
 TOLERANCE = 1e-4
@@ -29,23 +30,24 @@ class ExportCheck:
         file (Path): The file.
         images (int): How many images were compared.
         errors (dict[str, float]): By output, the largest difference of all images, relative to the largest absolute
-            value of that output.
-        tolerance (float): What is allowed.
+            value of that output; for a detector what ``compare_objects`` says.
+        tolerances (dict[str, float]): What is allowed, by output; what is not in it may be ``TOLERANCE``.
     """
 
     file: Path
     images: int = 0
     errors: dict[str, float] = field(default_factory=dict)
-    tolerance: float = TOLERANCE
+    tolerances: dict[str, float] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
         """Whether every error is within the tolerance."""
-        return all(error <= self.tolerance for error in self.errors.values())
+        return all(error <= self.tolerances.get(name, TOLERANCE) for name, error in self.errors.items())
 
     def rows(self) -> list[tuple[str, str, str]]:
         """For each output its name, its error, and what is allowed, as text."""
-        return [(name, f'{error:.1e}', f'{self.tolerance:.0e}') for name, error in self.errors.items()]
+        return [(name, f'{error:.1e}', f'{self.tolerances.get(name, TOLERANCE):.0e}')
+                for name, error in self.errors.items()]
 
 
 def check_file(loaded: ModelToExport, file: Path, spec: dict[str, Any], images: Sequence[np.ndarray]) -> ExportCheck:
@@ -63,12 +65,26 @@ def check_file(loaded: ModelToExport, file: Path, spec: dict[str, Any], images: 
     check = ExportCheck(file, len(images))
     if not images:
         return check
+    if spec['task'] == 'detection':
+        return check_objects(loaded, file, images)
     run, _ = OPENERS[file.suffix](file, torch.get_num_threads())
     for image in images:
         found = run(image[None] if spec['input'] == 'image' else prepare_image(image, spec['preprocess']).array[None])
         wanted = toolbox_outputs(loaded, image, spec)
         for name, ours, theirs in zip(spec['outputs'], found, wanted):
             check.errors[name] = max(check.errors.get(name, 0.), relative_difference(ours, theirs.numpy()))
+    return check
+
+
+def check_objects(loaded: ModelToExport, file: Path, images: Sequence[np.ndarray]) -> ExportCheck:
+    """Compare the objects that a file finds with those of the toolbox's detector; arguments as of ``check_file``."""
+    check = ExportCheck(file, len(images), tolerances=OBJECT_TOLERANCES)
+    exported = Exported(file, torch.get_num_threads())
+    for image in images:
+        batch = toolbox_batch(loaded, image)
+        wanted = reference_objects(loaded.model, batch['inputs'], batch['data_samples'], loaded.classes)
+        for name, error in compare_objects(exported(image), wanted).items():
+            check.errors[name] = max(check.errors.get(name, 0.), error)
     return check
 
 

@@ -6,22 +6,18 @@ operations that exist in ONNX, for images of any size, and where nothing is foun
 from __future__ import annotations
 
 import math
-import warnings
-from pathlib import Path
 from typing import Sequence
 
 import torch
 from mmdet.models.roi_heads import SingleRoIExtractor
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import pad
 from torchvision.ops import nms, roi_align
 
 from .two_stage import check_two_stage, nms_threshold, stages_of
 
-OPSET = 18  # RoiAlign has half pixels, mmdet's aligned=True, since 16
 LARGEST_DELTA = -math.log(16 / 1000)  # of the logarithm of a side: mmdet's wh_ratio_clip, which no config sets
-OUTPUTS = ('boxes', 'scores', 'labels', 'masks')
 
 
 def build_detector_graph(model: nn.Module) -> nn.Module:
@@ -42,26 +38,6 @@ def build_detector_graph(model: nn.Module) -> nn.Module:
     return TwoStageGraph(model).eval()
 
 
-def export_detector_onnx(graph: nn.Module, example: Tensor, file: str | Path) -> None:
-    """Write the graph of a detector as an ONNX file.
-
-    The input is 'image', whose height and width are free; the outputs are 'boxes', 'scores', 'labels' and, with a mask
-    head, 'masks'. The exporter is the one that records a run: torch.export, behind PyTorch's default since 2.9, cannot
-    know how many boxes there will be.
-
-    Args:
-        graph (nn.Module): What takes an image and returns these outputs, in eval mode.
-        example (Tensor): An image that it takes, with objects that the detector finds.
-        file (str | Path): The file to write.
-    """
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # tracer warnings: sizes of layers, which do not change with the image
-        names = OUTPUTS[:len(graph(example))]
-        torch.onnx.export(graph, (example, ), str(file), dynamo=False, opset_version=OPSET, input_names=['image'],
-                          output_names=list(names),
-                          dynamic_axes={'image': {2: 'height', 3: 'width'}, **{name: {0: 'objects'} for name in names}})
-
-
 class TwoStageGraph(nn.Module):
     """What :func:`build_detector_graph` returns.
 
@@ -78,8 +54,8 @@ class TwoStageGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Find the objects of an image (1, 3, h, w)."""
-        size = torch._shape_as_tensor(image)[2:]
-        limits = size[[1, 0, 1, 0]].to(image)  # of left, top, right and bottom
+        height, width = map(size_tensor, image.shape[2:])
+        limits = torch.stack([width, height, width, height]).to(image)  # of left, top, right and bottom
         features = self.model.extract_feat(self.pad(image))
         boxes = self.propose(features, limits)
         boxes, scores, labels = self.classify(features, boxes, limits)
@@ -90,7 +66,7 @@ class TwoStageGraph(nn.Module):
     def pad(self, image: Tensor) -> Tensor:
         """The image with right and bottom borders, so that its sides are multiples of the divisor."""
         height, width = image.shape[2:]
-        return F.pad(image, (0, -width % self.pad_divisor, 0, -height % self.pad_divisor), value=self.pad_value)
+        return pad(image, (0, -width % self.pad_divisor, 0, -height % self.pad_divisor), value=self.pad_value)
 
     def propose(self, features: Sequence[Tensor], limits: Tensor) -> Tensor:
         """The proposals of the RPN, (n, 4)."""
@@ -104,8 +80,7 @@ class TwoStageGraph(nn.Module):
             deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
             scores = logits[:, 0].sigmoid() if head.use_sigmoid_cls else logits.softmax(1)[:, 0]
             if settings.get('nms_pre', -1) > 0:
-                number = torch._shape_as_tensor(scores)[0].clamp(max=settings.nms_pre)
-                scores, best = scores.topk(number)
+                scores, best = scores.topk(size_tensor(scores.shape[0]).clamp(max=settings.nms_pre))
                 deltas, anchors = deltas[best], anchors[best]
             boxes = decode(head.bbox_coder, anchors, deltas, limits)
             candidates.append((boxes, scores, torch.full_like(scores, level)))
@@ -150,7 +125,7 @@ class TwoStageGraph(nn.Module):
 
         Each box is pooled once: boxes are grouped by level, and what was pooled is put into their order.
         """
-        rois = F.pad(boxes, (1, 0))  # the first number is the image of the batch
+        rois = pad(boxes, (1, 0))  # the first number is the image of the batch
         sides = boxes[:, 2:] - boxes[:, :2]
         levels = (sides.prod(1).sqrt() / extractor.finest_scale + 1e-6).log2().floor()
         levels = levels.clamp(0, extractor.num_inputs - 1)
@@ -164,6 +139,11 @@ class TwoStageGraph(nn.Module):
         order = torch.zeros_like(place).scatter(0, place, torch.arange(place.shape[0], device=place.device))
         out = torch.cat(pooled)[order]
         return self.model.roi_head.shared_head(out) if self.model.roi_head.with_shared_head else out
+
+
+def size_tensor(size: int) -> Tensor:
+    """A size as a tensor, which the tracer and torch.export both follow back to the image."""
+    return torch.scalar_tensor(size, dtype=torch.long)
 
 
 def decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:

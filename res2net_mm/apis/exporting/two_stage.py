@@ -54,7 +54,7 @@ def stages_of(parts: Any) -> list:
 
 def nms_threshold(settings: dict) -> float:
     """The IoU above which mmcv's ``nms`` drops a box."""
-    return settings.get('iou_threshold', settings.get('iou_thr'))
+    return float(settings['iou_threshold'] if 'iou_threshold' in settings else settings['iou_thr'])
 
 
 def _problems(model: nn.Module) -> Iterator[str]:
