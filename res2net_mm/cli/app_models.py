@@ -279,11 +279,13 @@ def explain_image(model: ExplainedModel, image: np.ndarray) -> Map:
     milliseconds = 1000 * (perf_counter() - start)
     if heat is None or answer is None:
         return Map(None, 'The model sees no object, so there is nothing to explain.')
-    shown = show_cam_on_image(displayed(prepared.image), heat, use_rgb=True)
+    scale = max(image.shape) / max(heat.shape)  # as large as the result beside it
+    shown = cv2.resize(show_cam_on_image(displayed(prepared.image), heat, use_rgb=True), None, fx=scale, fy=scale)
     if answer.outline is not None:
-        outline = np.ascontiguousarray(answer.outline[:heat.shape[0], :heat.shape[1]], np.uint8)
+        outline = answer.outline[:heat.shape[0], :heat.shape[1]].astype(np.uint8)
+        outline = cv2.resize(outline, shown.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         contours, _ = cv2.findContours(outline, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(shown, contours, -1, (255, 255, 255), max(1, round(max(heat.shape) / 400)))
+        cv2.drawContours(shown, contours, -1, (255, 255, 255), max(1, round(max(shown.shape) / 400)))
     what = f'{model.class_name(answer.label)} ({answer.score:.2f})'
     return Map(shown, f'Red is where the score of {what} comes from ({model.method.__name__}).',
                {'Grad-CAM': milliseconds})

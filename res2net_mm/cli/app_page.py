@@ -21,7 +21,6 @@ CSS = '''
 #answer {font-size: 1rem; line-height: 1.5}
 #answer .error {border-left: 4px solid #d32f2f; padding-left: .6rem}
 #picture .image-frame, #map .image-frame {padding-top: 30px}  /* the label hides nothing of the image */
-#picture img, #map img {width: 100%; max-height: 70vh; object-fit: contain}
 '''
 NAME_EXAMPLES = '''() => document.querySelectorAll('button.gallery-item').forEach(
     (button, i) => button.setAttribute('aria-label', NAMES[i]))'''
