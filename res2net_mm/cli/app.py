@@ -75,7 +75,8 @@ def run_app(args: argparse.Namespace, device: torch.device) -> None:
         UserError: If gradio is missing, or a model cannot be loaded; the message says how to mend it.
         OSError: If the port is taken.
     """
-    models = [(name, None) for name in demo_models()] + args.model
+    shipped = sorted(demo_models(), key=lambda name: 'faster_rcnn' not in name)  # the detector is what one sees first
+    models = [(name, None) for name in shipped] + args.model
     if not models:
         raise UserError('no models: name one with --model MODEL')
     for model in models:
