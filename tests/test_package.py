@@ -58,13 +58,14 @@ def project_files():
 
 @pytest.mark.slow
 def test_wheel_holds_the_package_configs_tools_and_index_and_nothing_else(wheel):
-    payload = ('configs/', 'tools/', 'model-index.yml')
+    payload = ('configs/', 'demo/', 'tools/', 'model-index.yml')
     expected = {path if path.startswith('res2net_mm/') else f'res2net_mm/.mim/{path}'
                 for path in project_files() if path.startswith(('res2net_mm/', *payload))}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if '.dist-info/' not in name} == expected
     for name in ('py.typed', 'reproduction/tables.yml', 'acceleration/training/norm_kernels.cpp',
-                 '.mim/configs/detection/README.md', '.mim/configs/_base_/fsdp.py'):
+                 '.mim/configs/detection/README.md', '.mim/configs/_base_/fsdp.py',
+                 '.mim/demo/weights/demo_faster_rcnn_r2n26.safetensors', '.mim/demo/LICENSE-BCCD'):
         assert f'res2net_mm/{name}' in expected
 
 
@@ -179,15 +180,16 @@ def bare_environment():
     return {**{name: os.environ[name] for name in names if name in os.environ}, 'PYTHONPATH': '.'}
 
 
-def test_a_bare_checkout_finds_its_configs_and_tools(bare_checkout):
+def test_a_bare_checkout_finds_its_configs_tools_and_demo(bare_checkout):
     result = python("""
 import json, sys
 from res2net_mm import load_config
-from res2net_mm.utils.config import find_config, tool_path
+from res2net_mm.utils.config import demo_folder, find_config, tool_path
 load_config('res2net_mm::dss_r2n50_msrab.py')
-print(json.dumps([str(find_config(name)) for name in sys.argv[1:]] + [str(tool_path('train.py'))]))
+print(json.dumps([str(find_config(name)) for name in sys.argv[1:]] + [str(tool_path('train.py')), str(demo_folder())]))
 """, arguments=[path.name for path in LEAVES], cwd=bare_checkout, env=bare_environment())
-    expected = [str(bare_checkout / path.relative_to(ROOT)) for path in [*LEAVES, ROOT / 'tools' / 'train.py']]
+    expected = [str(bare_checkout / path.relative_to(ROOT)) for path in [
+        *LEAVES, ROOT / 'tools' / 'train.py', ROOT / 'demo']]
     assert json.loads(result.stdout) == expected, result.stderr
 
 

@@ -13,7 +13,7 @@ import yaml
 from mmengine.config import Config
 
 from ..checkpoints.weights import SCHEME, Accuracy, Weights
-from ..models.public_weights import ACCURACIES, ERRORS, WEIGHTS, tested_weights
+from ..models.public_weights import ACCURACIES, ERRORS, WEIGHTS, find_tested_weights
 from ..utils.config import load_config, packaged_configs
 
 HEADER = """# Written by python -m res2net_mm.analysis.metafiles.
@@ -115,7 +115,7 @@ def _model(path: Path, collection: Collection) -> dict[str, Any]:
         'Config': f'configs/{path.relative_to(packaged_configs()).as_posix()}',
         'Metadata': _schedule(cfg),
     }
-    published = tested_weights(path)
+    published = find_tested_weights(path)
     if published and published.files:
         model['Results'] = _results(published.accuracies[0], collection.data)
     address = find_address(published) if published and published.files else _starting_weights(cfg)

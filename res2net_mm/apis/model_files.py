@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..checkpoints.weights import SCHEME, Weights
 from ..models.names import normalise_name
-from ..models.public_weights import BY_HAND, WEIGHTS, tested_weights
+from ..models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
 from ..utils.config import config_name, demo_folder, find_config, packaged_configs
 from ..utils.errors import UserError
 
@@ -67,7 +67,7 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
 
 def _public_models() -> dict[str, Weights]:
     """The names of our configs that have public weights, and these weights."""
-    tested = {path.stem: tested_weights(path) for path in sorted(packaged_configs().rglob('*.py'))
+    tested = {path.stem: find_tested_weights(path) for path in sorted(packaged_configs().rglob('*.py'))
               if path.parent.name != '_base_'}
     return {**{row.config: row for row in (*WEIGHTS, *BY_HAND) if row.config},
             **{name: row for name, row in tested.items() if row}}

@@ -29,7 +29,7 @@ from .command import TOOL_ERRORS, run_command
 IMAGES = 'images'
 ENV = {'OMP_NUM_THREADS': '1'}  # sums in the same order on machines with more cores
 HELD_OUT = ('BloodImage_00011', 'BloodImage_00068', 'BloodImage_00365')  # of BCCD's list 'test'
-SHAPES_SEEDS = {101: 256, 102: 256, 103: 320}  # of the generated images: seeds of no data set, and sides in pixels
+SHAPES_SEEDS = {101: 256, 102: 256, 103: 256}  # of the generated images: seeds of no data set, and sides in pixels
 QUICK = dict(train=16, val=8)
 
 
@@ -119,7 +119,7 @@ def make_model(name: str, model: DemoModel, args: Namespace) -> None:
         settings.append(f'model.backbone.init_cfg.checkpoint={args.out / "weights" / model.start}.safetensors')
     started = time.monotonic()
     if not (run / 'minutes.json').is_file():
-        run_tool('train.py', config, '--deterministic', '--resume', '--work-dir', str(run), *options,
+        call_tool('train.py', config, '--deterministic', '--resume', '--work-dir', str(run), *options,
                  *(['--cfg-options', *settings] if settings else []))
         with whole_file(run / 'minutes.json') as file:
             file.write(json.dumps(round((time.monotonic() - started) / 60, 1)).encode())
@@ -128,7 +128,7 @@ def make_model(name: str, model: DemoModel, args: Namespace) -> None:
     weights = run / f'{name}.safetensors'
     write_checkpoint(dict(state_dict=round_to_half(select_weights(trained)), meta=published_meta(trained)), weights,
                      force=True)
-    measured = measure(config, weights, model.measures, run, options)
+    measured = measure_weights(config, weights, model.measures, run, options)
     with whole_file(args.out / 'weights' / weights.name) as file:
         file.write(weights.read_bytes())
     parameters = sum(value.numel() for value in select_weights(trained).values())
@@ -137,7 +137,7 @@ def make_model(name: str, model: DemoModel, args: Namespace) -> None:
         minutes_to_train=json.loads((run / 'minutes.json').read_text())))
 
 
-def measure(config: str, weights: Path, measures: Mapping[str, Measure], run: Path,
+def measure_weights(config: str, weights: Path, measures: Mapping[str, Measure], run: Path,
             options: Sequence[str]) -> dict[str, float]:
     """Test a file of weights with tools/test.py.
 
@@ -147,14 +147,14 @@ def measure(config: str, weights: Path, measures: Mapping[str, Measure], run: Pa
     logs: dict[str, dict[str, float]] = {}
     for setting in dict.fromkeys(measure.setting for measure in measures.values()):
         folder = run / f'test_{setting or config_name(config)}'
-        run_tool('test.py', config, str(weights), '--work-dir', str(folder), *options,
+        call_tool('test.py', config, str(weights), '--work-dir', str(folder), *options,
                  *(['--setting', setting] if setting else []))
         logs[setting] = json.loads(max(folder.glob('*/*.json')).read_text())  # named by date
     return {name: round(logs[measure.setting].get(measure.key, float('nan')) * measure.times, 1)
             for name, measure in measures.items()}
 
 
-def run_tool(name: str, *arguments: str) -> None:
+def call_tool(name: str, *arguments: str) -> None:
     """Run one of our tools in a process of its own, and print the command.
 
     Raises:

@@ -157,7 +157,7 @@ BY_HAND = (
 )
 
 
-def tested_weights(config: Path) -> Weights | None:
+def find_tested_weights(config: Path) -> Weights | None:
     """The public weights of the whole model of one of our configs: those that its header tests it with, or None."""
     tested = re.search(rf'tools/test\.py \S+ {SCHEME}(\w+)', config.read_text(encoding='utf-8'))
     return next((row for row in (*WEIGHTS, *BY_HAND) if tested and row.name == tested[1]), None)

@@ -6,7 +6,7 @@ from helpers import CONFIGS, ROOT
 from res2net_mm.analysis import metafiles
 from res2net_mm.analysis.metafiles import FOLDERS, RESNETS, find_address, metafile
 from res2net_mm.models.pretrained import find_weights
-from res2net_mm.models.public_weights import WEIGHTS, tested_weights
+from res2net_mm.models.public_weights import WEIGHTS, find_tested_weights
 
 # What loads many configs with bases in the toolboxes takes seconds.
 FAST = ('small', 'saliency', 'pose')
@@ -58,6 +58,6 @@ def test_the_longest_start_decides(name, collection):
 def test_a_config_without_weights_of_its_own(tmp_path):
     path = tmp_path / 'x.py'
     path.write_text('"""Nothing."""')
-    assert tested_weights(path) is None
+    assert find_tested_weights(path) is None
     path.write_text('"""python tools/test.py configs/x.py res2net_mm://res2net50_vd_ssld"""')
-    assert tested_weights(path) is find_weights('res2net50_vd_ssld')
+    assert find_tested_weights(path) is find_weights('res2net50_vd_ssld')
