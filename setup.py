@@ -103,7 +103,7 @@ setup(
         'saliency': SEG + ['pysodmetrics'],
         'export': EXPORT,
         'int8': EXPORT + ['nncf'],
-        'app': ['gradio>=5'],
+        'app': ['gradio>=6.31,<7'],
         'tracking': ['tensorboard'],
         'hub': ['huggingface_hub>=0.20'],
         'analysis': ANALYSIS,
