@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 import res2net_mm
-from res2net_mm.apis.model_files import demo_models
+from res2net_mm.apis import demo_models
 
 torch.manual_seed(0)
 rng = np.random.default_rng(0)

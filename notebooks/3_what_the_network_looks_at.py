@@ -26,7 +26,7 @@ import torch
 from res2net_mm.analysis.cam.coverage import map_coverage, read_boxes
 from res2net_mm.analysis.cam.explain import ExplainedModel
 from res2net_mm.analysis.receptive_field_figure import measure_config
-from res2net_mm.apis.model_files import find_model
+from res2net_mm.apis import find_model
 from res2net_mm.datasets.shapes import write_shapes
 
 root = Path('shapes')

@@ -1,7 +1,7 @@
 """From an image to a result, and from a checkpoint to a file that another program runs.
 
 Importing this package, ``Prediction`` and ``Exported`` imports neither torch nor OpenMMLab: a product that runs
-exported files needs NumPy, OpenCV, and onnxruntime or openvino.
+exported files needs NumPy, OpenCV, for classifiers Pillow, and onnxruntime or openvino.
 """
 import sys
 from importlib import import_module
@@ -11,8 +11,10 @@ _EXPORTS = {
     'Exported': '.exported',
     'Prediction': '.prediction',
     'Predictor': '.predictor',
+    'demo_models': '.model_files',
     'draw_prediction': '.drawing',
     'export': '.export',
+    'find_model': '.model_files',
     'predict': '.predict',
 }
 

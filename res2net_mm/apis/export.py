@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..utils.errors import UserError
+from ..utils.images import read_image
 from ..version import __version__
 from .exporting.checks import ExportCheck, check_file
 from .exporting.formats import SUFFIXES, check_target, onnx_content, write_file
@@ -108,9 +108,10 @@ def calibration_image(file: str | Path, steps: dict[str, Any] | None) -> np.ndar
     Raises:
         UserError: If the file is no image.
     """
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"--int8: '{file}' is no image")
+    try:
+        image = read_image(file)
+    except OSError as error:
+        raise UserError(f'--int8: {error}') from error
     return (image if steps is None else prepare_image(image, steps).array)[None]
 
 

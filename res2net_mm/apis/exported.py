@@ -1,10 +1,12 @@
 """A model from a file that ``export`` wrote, run without PyTorch and OpenMMLab.
 
-NumPy, OpenCV, and ONNX Runtime or OpenVINO are enough. TorchScript's and torch.export's files need PyTorch, too.
+NumPy, OpenCV, Pillow for classifiers, and ONNX Runtime or OpenVINO are enough.
+TorchScript's and torch.export's files need PyTorch, too.
 """
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, List
 
@@ -53,6 +55,9 @@ class Exported:
         self.spec: dict[str, Any] = json.loads(spec)
         if self.spec['task'] == 'backbone':
             raise UserError(f"file '{file}' is a backbone, which predicts nothing: run it with its library")
+        resize = self.spec['preprocess']['resize']
+        if self.spec['input'] == 'prepared' and resize and resize['library'] == 'pillow' and not find_spec('PIL'):
+            raise UserError(f"file '{file}' has images resized by Pillow: pip install pillow")
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Prediction:
         """Predict.

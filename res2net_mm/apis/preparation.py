@@ -1,7 +1,7 @@
-"""Images as an exported model takes them, and its outputs back in pixels of the image; NumPy and OpenCV alone.
+"""Images as an exported model takes them, and its outputs back in pixels of the image; by NumPy, OpenCV and Pillow.
 
-Every function computes what the toolboxes' transforms compute, to the last bit but for Pillow's cubic filter. What is
-done to an image stands in a dictionary, ``preprocess`` of an exported file, which
+Every function computes what the toolboxes' transforms compute, to the last bit. Pillow is needed where they resize by
+it, as mmpretrain's do. What is done to an image stands in a dictionary, ``preprocess`` of an exported file, which
 ``res2net_mm/apis/exporting/preprocess.py`` reads from a config:
 
 * ``patch``: None, or for keypoints ``{'size': (h, w), 'padding': 1.25}``: the part of the image around a box;
@@ -12,7 +12,6 @@ done to an image stands in a dictionary, ``preprocess`` of an exported file, whi
 """
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Dict
 
@@ -22,7 +21,6 @@ import numpy as np
 Preprocess = Dict[str, Any]
 CV2_FILTERS = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, area=cv2.INTER_AREA,
                    lanczos=cv2.INTER_LANCZOS4)
-PILLOW_BITS = 22  # of the fraction of Pillow's weights: 32, without 8 of a pixel and 2 for overshooting
 
 
 @dataclass(frozen=True)
@@ -103,39 +101,9 @@ def resize_image(image: np.ndarray, size: tuple[int, int], resize: dict) -> np.n
     """Resize an image, (h, w, 3) uint8, to a height and width by the ``library`` and ``interpolation`` of a resize."""
     if resize['library'] == 'cv2':
         return cv2.resize(image, size[::-1], interpolation=CV2_FILTERS[resize['interpolation']])
-    for axis in (1, 0):  # Pillow's order; between the two it rounds to 8 bits
-        if image.shape[axis] != size[axis]:
-            image = pillow_resize(image, size[axis], axis, resize['interpolation'])
-    return image
-
-
-def pillow_resize(image: np.ndarray, size: int, axis: int, interpolation: str) -> np.ndarray:
-    """Resize one axis of an image as Pillow does, with a filter that is as wide as the image shrinks."""
-    old = image.shape[axis]
-    scale = old / size
-    stretch = max(scale, 1.)
-    support = dict(bilinear=1., bicubic=2.)[interpolation] * stretch
-    centres = (np.arange(size) + 0.5) * scale
-    first = np.maximum((centres - support + 0.5).astype(int), 0)
-    last = np.minimum((centres + support + 0.5).astype(int), old)
-    taps = first[:, None] + np.arange(math.ceil(support) * 2 + 1)
-    weights = filter_values(np.abs(taps - centres[:, None] + 0.5) / stretch, interpolation) * (taps < last[:, None])
-    weights = weights / weights.sum(1, keepdims=True) * (1 << PILLOW_BITS)
-    weights = np.trunc(weights + np.copysign(0.5, weights)).astype(np.int64)
-    image = np.moveaxis(image, axis, 0)
-    total = np.full((size, *image.shape[1:]), 1 << (PILLOW_BITS - 1), np.int64)
-    for tap, weight in zip(np.minimum(taps, old - 1).T, weights.T):
-        total += image[tap] * weight.reshape(-1, 1, 1)
-    return np.moveaxis(np.clip(total >> PILLOW_BITS, 0, 255).astype(np.uint8), 0, axis)
-
-
-def filter_values(distance: np.ndarray, interpolation: str) -> np.ndarray:
-    """The weights of pixels at distances from the point that is wanted; the cubic filter is that with a = -0.5."""
-    if interpolation == 'bilinear':
-        return np.maximum(1 - distance, 0)
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
+    from PIL import Image
+    method = getattr(Image, resize['interpolation'].upper())
+    return np.asarray(Image.fromarray(image).resize(size[::-1], method))
 
 
 def cut_patch(image: np.ndarray, patch: dict, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

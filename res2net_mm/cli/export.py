@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..utils.errors import UserError
+from ..utils.images import find_images, read_image
 from ..utils.text import console
 from .arguments import debug_argument, trust_argument
 from .command import run_command
@@ -14,11 +15,7 @@ from .device import choose_device
 from .runner import read_safely
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..apis.exporting.checks import ExportCheck
-
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                              'differs')
     trust_argument(parser)
     debug_argument(parser)
-    run_command(run_export, parser.parse_args(argv))
+    run_command(run_export, parser.parse_args(argv), errors=(UserError, OSError))
 
 
 def run_export(args: Namespace) -> None:
@@ -56,7 +53,7 @@ def run_export(args: Namespace) -> None:
     """
     if args.input_size and min(args.input_size) < 1:
         raise UserError(f'--input-size {args.input_size[0]} {args.input_size[1]}: must be 1 or more')
-    images = read_images(args.check)
+    images = [read_image(file) for file in find_images(args.check)]
     calibration = images_for_int8(args)
     choose_device('cpu')
     read_safely(args)
@@ -92,24 +89,3 @@ def print_check(check: ExportCheck) -> None:
     for row in check.rows():
         table.add_row(*row)
     console().print(table)
-
-
-def read_images(paths: Sequence[str]) -> list[np.ndarray]:
-    """The images of files and folders, (h, w, 3) uint8, B, G, R.
-
-    Raises:
-        UserError: If a path does not exist, a folder has no image, or a file is none.
-    """
-    import cv2
-    images = []
-    for path in map(Path, paths):
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [
-            path]
-        if not found:
-            raise UserError(f"--check: no image in the folder '{path}'")
-        for file in found:
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
-            if image is None:
-                raise UserError(f"--check: '{file}' {'is no image' if file.is_file() else 'does not exist'}")
-            images.append(image)
-    return images

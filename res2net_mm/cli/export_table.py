@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.config import find_config, load_config
 from ..utils.errors import UserError
+from ..utils.images import find_images, read_image
 from ..utils.text import markdown_table
 from ..utils.whole_file import whole_file
 from .command import run_command
 from .device import choose_device
-from .export import read_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ def write_export_page(args: Namespace) -> None:
     if not all(marker in page for marker in MARKERS):
         raise UserError(f'{args.page} has no {" and ".join(MARKERS)}')
     choose_device('cpu')
-    images = read_images([str(folder)])[:2]
+    images = [read_image(file) for file in find_images([folder])[:2]]
     args.rows.parent.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = json.loads(args.rows.read_text()) if args.rows.is_file() else {}
     for name in args.models or MODELS:

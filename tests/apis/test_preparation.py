@@ -1,16 +1,16 @@
 """Images prepared by NumPy and OpenCV beside the toolboxes' transforms, and in a graph."""
+import mmcv
 import numpy as np
 import pytest
 import torch
 from helpers import CONFIGS
-from PIL import Image
 from test_export import picture
 
 from res2net_mm.apis.exporting.checks import toolbox_batch
 from res2net_mm.apis.exporting.image_graphs import ImageGraph, size_in_graph
 from res2net_mm.apis.exporting.loading import build_model, describe_model
 from res2net_mm.apis.exporting.preprocess import fix_input_size, fixed_size, read_preprocess
-from res2net_mm.apis.preparation import interpolate_axis, pillow_resize, prepare_image, resized_size
+from res2net_mm.apis.preparation import interpolate_axis, prepare_image, resize_image, resized_size
 from res2net_mm.utils.config import load_config
 
 SIZES = [(70, 100), (131, 67), (300, 301), (64, 64)]
@@ -68,15 +68,13 @@ def test_in_a_graph(name, size, models):
     assert np.abs(ours[0].numpy() - theirs.array).max() < 1.01 * step  # single pixels are rounded the other way
 
 
-@pytest.mark.parametrize('filter_name', ['bilinear', 'bicubic'])
-@pytest.mark.parametrize('size', [(40, 30), (256, 341), (91, 65), (7, 5)])
-def test_pillow(filter_name, size):
-    image = np.random.default_rng(0).integers(0, 255, (91, 65, 3), dtype=np.uint8)
-    ours = image
-    for axis in (1, 0):
-        ours = pillow_resize(ours, size[axis], axis, filter_name) if size[axis] != image.shape[axis] else ours
-    theirs = np.asarray(Image.fromarray(image).resize(size[::-1], getattr(Image.Resampling, filter_name.upper())))
-    assert np.array_equal(ours, theirs)
+@pytest.mark.parametrize('library, interpolation', [('cv2', 'bilinear'), ('pillow', 'bicubic'), ('pillow', 'lanczos')])
+def test_resizing_is_that_of_mmcv(library, interpolation):
+    image = picture(91, 65)
+    ours = resize_image(image, (40, 77), dict(library=library, interpolation=interpolation))
+    theirs = mmcv.imresize(image, (77, 40), interpolation=interpolation, backend=library)
+    np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(ours, resize_image(image, (40, 77), dict(library=library, interpolation='nearest')))
 
 
 @pytest.mark.parametrize('rule, size', [

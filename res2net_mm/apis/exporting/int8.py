@@ -15,12 +15,12 @@ from typing import Any, Callable, Dict, Iterator, Sequence
 import numpy as np
 
 from ...utils.errors import UserError
+from ...utils.images import SUFFIXES
 
 SAMPLES = 300  # for calibration: what NNCF takes, too
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 QUANTISED = ('Conv', 'Gemm', 'MatMul')  # what ONNX Runtime has in 8 bits for a processor, and is worth it
 PACKAGES = dict(onnx='onnxruntime.quantization', openvino='nncf')
-SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 Feed = Dict[str, np.ndarray]
 
 
