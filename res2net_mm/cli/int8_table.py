@@ -142,6 +142,8 @@ def box_ap(dataset: Any, found: Sequence[tuple[dict, Any]]) -> float:
     results = [dict(image_id=info['img_id'], category_id=dataset.cat_ids[label], score=float(score),
                     bbox=[float(value) for value in (*box[:2], *(box[2:] - box[:2]))])
                for info, one in found for label, score, box in zip(one.labels, one.scores, one.boxes)]
+    if not results:
+        return 0.  # which pycocotools cannot read
     with redirect_stdout(io.StringIO()):
         truth = COCO(dataset.ann_file)
         evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')

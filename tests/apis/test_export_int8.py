@@ -6,7 +6,7 @@ from helpers import expect_failure, write_small_model
 
 from res2net_mm.apis.export import export
 from res2net_mm.apis.exported import Exported
-from res2net_mm.apis.exporting.int8 import choose_images, float_layers
+from res2net_mm.apis.exporting.int8 import choose_images, float_layers, float_nodes
 from res2net_mm.cli.export import main
 from res2net_mm.utils.errors import UserError
 
@@ -60,6 +60,11 @@ def test_a_detector_keeps_what_leads_to_boxes_and_scores(pictures, tmp_path):
     parts = ('rpn_cls', 'rpn_reg', 'fc_cls', 'fc_reg')
     assert all(any(part in name for part in parts) for name in kept[1:])
     assert all(any(part in name for name in kept) for part in parts)
+    nodes = onnx.load(tmp_path / 'float.onnx').graph.node
+    boxes = {name for node in nodes for name in dict(RoiAlign=node.input[1:2], NonMaxSuppression=node.input[:2]).get(
+        node.op_type, ())}
+    arithmetic = {node.name for node in nodes if node.op_type == 'Exp' or set(node.output) & boxes}
+    assert arithmetic <= set(float_nodes(onnx.load(tmp_path / 'float.onnx')))
     export(config, tmp_path / 'int8.onnx', checkpoint=checkpoint, int8=choose_images(pictures, 4))
     Exported(tmp_path / 'int8.onnx')(np.zeros((90, 120, 3), np.uint8))
 
