@@ -137,12 +137,16 @@ def score_of(task: str, run: Any, dataset: Any, number: int) -> float:
 
 def box_ap(dataset: Any, found: Sequence[tuple[dict, Any]]) -> float:
     """COCO's AP of the boxes of images."""
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
     results = [dict(image_id=info['img_id'], category_id=dataset.cat_ids[label], score=float(score),
                     bbox=[float(value) for value in (*box[:2], *(box[2:] - box[:2]))])
                for info, one in found for label, score, box in zip(one.labels, one.scores, one.boxes)]
+    if not results:
+        return 0.  # which pycocotools cannot read
     with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(dataset.coco, dataset.coco.loadRes(results), 'bbox')
+        truth = COCO(dataset.ann_file)
+        evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')
         evaluation.params.imgIds = [info['img_id'] for info, _ in found]
         evaluation.evaluate()
         evaluation.accumulate()

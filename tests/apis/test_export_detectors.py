@@ -51,7 +51,7 @@ def small_config(kind):
         model.rpn_head.update(in_channels=channels, feat_channels=channels)
         for extractor in ('bbox_roi_extractor', 'mask_roi_extractor'):
             if extractor in model.roi_head:
-                model.roi_head[extractor].update(out_channels=channels)
+                model.roi_head[extractor].update(out_channels=channels, finest_scale=10)  # of small boxes, too
         heads = model.roi_head.bbox_head
         for head in heads if isinstance(heads, list) else [heads]:
             head.update(in_channels=channels, fc_out_channels=64, num_classes=classes)
@@ -177,7 +177,7 @@ def test_a_wrong_graph_is_seen(name, wrong, monkeypatch):
         pool = detectors.TwoStageGraph.pool
 
         def on_wrong_levels(graph, extractor, features, boxes):
-            monkeypatch.setattr(extractor, 'finest_scale', 14)
+            monkeypatch.setattr(extractor, 'finest_scale', 5)
             try:
                 return pool(graph, extractor, features, boxes)
             finally:

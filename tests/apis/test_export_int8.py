@@ -6,7 +6,7 @@ from helpers import expect_failure, write_small_model
 
 from res2net_mm.apis.export import export
 from res2net_mm.apis.exported import Exported
-from res2net_mm.apis.exporting.int8 import choose_images, float_layers
+from res2net_mm.apis.exporting.int8 import choose_images, float_layers, float_nodes
 from res2net_mm.cli.export import main
 from res2net_mm.utils.errors import UserError
 
@@ -26,17 +26,18 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('to', ['onnx', 'openvino'])
 def test_8_bits_are_near_float32(to, pictures, small_model, tmp_path):
     if to == 'openvino':
         pytest.importorskip('nncf')
     suffix = dict(onnx='.onnx', openvino='.xml')[to]
-    config, checkpoint = small_model('classification')
+    config, checkpoint = small_model('segmentation')  # logits, which no softmax has made 0 or 1
     files = choose_images(pictures)
     export(config, tmp_path / f'float{suffix}', to, checkpoint)
     images = [cv2.imread(str(file)) for file in files]
     check = export(config, tmp_path / f'int8{suffix}', to, checkpoint, int8=files, check=images)
-    assert check.holds and 1e-4 < check.errors['scores'] < 0.2  # it is not float32
+    assert check.holds and 1e-4 < check.errors['logits'] < 0.2  # it is not float32
     weights = '.onnx' if to == 'onnx' else '.bin'
     sizes = [(tmp_path / name).with_suffix(weights).stat().st_size for name in ('int8', 'float')]
     assert sizes[0] < 0.45 * sizes[1]
@@ -47,7 +48,7 @@ def test_8_bits_are_near_float32(to, pictures, small_model, tmp_path):
         quantised = {name for node in nodes if node.op_type == 'DequantizeLinear' for name in node.output}
         layers = [node for node in nodes if node.op_type in ('Conv', 'Gemm')]
         kept = [node for node in layers if not set(node.input[:2]) <= quantised]
-        assert kept == [layers[0], layers[-1]] and len(layers) > 20
+        assert layers[0] in kept and layers[-1] in kept and len(kept) <= 3 and len(layers) > 20
 
 
 @pytest.mark.slow
@@ -59,6 +60,11 @@ def test_a_detector_keeps_what_leads_to_boxes_and_scores(pictures, tmp_path):
     parts = ('rpn_cls', 'rpn_reg', 'fc_cls', 'fc_reg')
     assert all(any(part in name for part in parts) for name in kept[1:])
     assert all(any(part in name for name in kept) for part in parts)
+    nodes = onnx.load(tmp_path / 'float.onnx').graph.node
+    boxes = {name for node in nodes for name in dict(RoiAlign=node.input[1:2], NonMaxSuppression=node.input[:2]).get(
+        node.op_type, ())}
+    arithmetic = {node.name for node in nodes if node.op_type == 'Exp' or set(node.output) & boxes}
+    assert arithmetic <= set(float_nodes(onnx.load(tmp_path / 'float.onnx')))
     export(config, tmp_path / 'int8.onnx', checkpoint=checkpoint, int8=choose_images(pictures, 4))
     Exported(tmp_path / 'int8.onnx')(np.zeros((90, 120, 3), np.uint8))
 

@@ -60,29 +60,39 @@ def float_layers(model: Any) -> list[str]:
 
     A last layer is one whose output reaches an output, or a non-maximum suppression, and no other layer before.
     """
-    nodes = model.graph.node
-    users: dict[str, list] = {}
-    for node in nodes:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
     ends = {output.name for output in model.graph.output}
+    layers = [node for node in model.graph.node if node.op_type in LAYERS]
 
     def is_last(layer: Any) -> bool:
-        waiting, seen = list(layer.output), set()
-        while waiting:
-            name = waiting.pop()
-            if name in ends:
-                return True
-            for node in users.get(name, []):
-                if node.op_type == 'NonMaxSuppression':
-                    return True
-                if node.op_type not in (*LAYERS, 'RoiAlign', 'Shape') and node.name not in seen:
-                    seen.add(node.name)
-                    waiting.extend(node.output)
-        return False
+        after = list(reached_nodes(model, [layer]))
+        return any(node.op_type == 'NonMaxSuppression' or ends & set(node.output) for node in [layer, *after])
 
-    layers = [node for node in nodes if node.op_type in LAYERS]
     return [node.name for node in layers if node is layers[0] or is_last(node)]
+
+
+def float_nodes(model: Any) -> list[str]:
+    """The names of ``float_layers``, and of all that computes with their outputs or with sizes.
+
+    NNCF would give these 8 bits, too: sums and products of coordinates, in which a detector's boxes are lost.
+    """
+    layers = float_layers(model)[1:]
+    starts = [node for node in model.graph.node if node.op_type == 'Shape' or node.name in layers]
+    return [*float_layers(model), *(node.name for node in reached_nodes(model, starts))]
+
+
+def reached_nodes(model: Any, starts: Sequence[Any]) -> Iterator[Any]:
+    """The nodes that outputs of nodes reach, each once, up to the next layer, RoiAlign or Shape, without these."""
+    users: dict[str, list] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    waiting, seen = [name for start in starts for name in start.output], set()
+    while waiting:
+        for node in users.get(waiting.pop(), []):
+            if node.op_type not in (*LAYERS, 'RoiAlign', 'Shape') and node.name not in seen:
+                seen.add(node.name)
+                waiting.extend(node.output)
+                yield node
 
 
 def quantise_onnx(content: bytes, feeds: Callable[[], Iterator[np.ndarray]]) -> Any:
@@ -154,9 +164,10 @@ def quantise_openvino(content: bytes, feeds: Callable[[], Iterator[np.ndarray]],
     import openvino
     model = openvino.Core().read_model(content)
     names = {node.get_friendly_name() for node in model.get_ops()}
-    kept = [name for name in float_layers(onnx.load_from_string(content)) if name in names]
+    kept = [name for name in float_nodes(onnx.load_from_string(content)) if name in names]
     return nncf.quantize(model, nncf.Dataset(Repeated(feeds)), subset_size=number,
-                         preset=nncf.QuantizationPreset.MIXED, ignored_scope=nncf.IgnoredScope(names=kept))
+                         preset=nncf.QuantizationPreset.MIXED,
+                         ignored_scope=nncf.IgnoredScope(names=sorted(set(kept))))
 
 
 class Repeated:
