@@ -242,8 +242,8 @@ MODELS = {
     'demo_faster_rcnn_r2n26': DemoModel('shapes_and_cells', write_shapes_and_cells_data, {
         'box AP50, shapes': Measure('coco/bbox_mAP_50', 100, 'shapes'),
         'box AP50, blood cells': Measure('coco/bbox_mAP_50', 100, 'cells')}),
-    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
-                                          start='demo_faster_rcnn_r2n26'),
     'demo_classifier_r2n26': DemoModel('sizes', write_sizes_data, {'top-1 accuracy': Measure('accuracy/top1')},
                                        'train_cfg.max_epochs', start='demo_faster_rcnn_r2n26'),
+    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
+                                          start='demo_classifier_r2n26'),
 }
