@@ -30,6 +30,7 @@ IMAGES = 'images'
 ENV = {'OMP_NUM_THREADS': '1'}  # sums in the same order on machines with more cores
 HELD_OUT = ('BloodImage_00011', 'BloodImage_00068', 'BloodImage_00365')  # of BCCD's list 'test'
 SHAPES_SEEDS = (101, 108, 114)  # of the generated images: seeds of no data set
+ONE_SHAPE_SEED = 309  # likewise, of the first image of one shape
 QUICK = dict(train=16, val=8)
 
 
@@ -187,16 +188,20 @@ def write_images(folder: Path, bccd: Path | None) -> None:
     import cv2
     import numpy as np
 
-    from ..datasets.shapes import draw_image
+    from ..datasets.shapes import CLASSES, draw_image, draw_one_shape
     source = checked_bccd(bccd) / 'BCCD' / 'JPEGImages'
     photos = [source / f'{name}.jpg' for name in HELD_OUT]
     missing = [str(path) for path in photos if not path.is_file()]
     if missing:
         raise UserError(f"--bccd {bccd}: {', '.join(missing)} does not exist")
-    for number, seed in enumerate(SHAPES_SEEDS, 1):
-        image, _ = draw_image(np.random.default_rng(seed), 256)
+    images = {f'shapes_{number}': draw_image(np.random.default_rng(seed), 256)[0]
+              for number, seed in enumerate(SHAPES_SEEDS, 1)}
+    images.update({f'one_shape/{name}': draw_one_shape(np.random.default_rng(seed), name, 64, (20, 40))[0]
+                   for seed, name in enumerate(CLASSES, ONE_SHAPE_SEED)})
+    (folder / 'one_shape').mkdir(exist_ok=True)
+    for name, image in images.items():
         _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        with whole_file(folder / f'shapes_{number}.jpg') as file:
+        with whole_file(folder / f'{name}.jpg') as file:
             file.write(encoded.tobytes())
     for number, path in enumerate(photos, 1):
         with whole_file(folder / f'blood_cells_{number}.jpg') as file:
@@ -237,8 +242,8 @@ MODELS = {
     'demo_faster_rcnn_r2n26': DemoModel('shapes_and_cells', write_shapes_and_cells_data, {
         'box AP50, shapes': Measure('coco/bbox_mAP_50', 100, 'shapes'),
         'box AP50, blood cells': Measure('coco/bbox_mAP_50', 100, 'cells')}),
-    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
-                                          start='demo_faster_rcnn_r2n26'),
     'demo_classifier_r2n26': DemoModel('sizes', write_sizes_data, {'top-1 accuracy': Measure('accuracy/top1')},
                                        'train_cfg.max_epochs', start='demo_faster_rcnn_r2n26'),
+    'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
+                                          start='demo_classifier_r2n26'),
 }

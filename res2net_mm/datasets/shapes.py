@@ -113,10 +113,8 @@ def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size
         images, annotations = [], []
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
-            image = draw_background(rng, image_size)
-            mask = draw_mask(rng, name, image_size, SMALL_SIZES)
-            image = 0.5 * image + rng.uniform(60, 120) * mask[..., None]  # always brighter than what is around it
-            file = write_image(root, split, name, index, np.clip(image, 0, 255).astype(np.uint8))
+            image, mask = draw_one_shape(rng, name, image_size)
+            file = write_image(root, split, name, index, image)
             images.append(dict(id=index, file_name=file.name, width=image_size, height=image_size))
             annotations.append(coco_annotation(index, CLASSES.index(name), mask))
         write_annotations(Path(root) / 'annotations' / f'{split}.json', images, annotations)
@@ -173,6 +171,25 @@ def draw_image(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[tu
         image[inside] = colour + rng.normal(0, 6, (int(inside.sum()), 3))
         objects.append((label, mask))
     return np.clip(image, 0, 255).astype(np.uint8), objects
+
+
+def draw_one_shape(rng: np.random.Generator, shape: str, size: int,
+                   sizes: tuple[int, int] = SMALL_SIZES) -> tuple[np.ndarray, np.ndarray]:
+    """Draw an image of one shape, which is brighter than what is around it.
+
+    Args:
+        rng (np.random.Generator): The source of all that is random.
+        shape (str): One of ``CLASSES``.
+        size (int): Side of the image in pixels.
+        sizes (tuple[int, int]): As of ``draw_mask``. Defaults to ``SMALL_SIZES``.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: The image, (size, size, 3) uint8 BGR, and the mask, (size, size) uint8.
+    """
+    image = draw_background(rng, size)
+    mask = draw_mask(rng, shape, size, sizes)
+    image = 0.5 * image + rng.uniform(60, 120) * mask[..., None]
+    return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
