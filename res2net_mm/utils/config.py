@@ -82,7 +82,7 @@ def packaged_configs(package: str = 'res2net_mm') -> Path:
 
 def demo_folder() -> Path:
     """Return the folder of the images and the small models that come with the package; demo/README.md lists them."""
-    return _root('res2net_mm') / 'demo'
+    return _root('res2net_mm', 'demo') / 'demo'
 
 
 def tool_path(name: str) -> Path:
@@ -91,13 +91,16 @@ def tool_path(name: str) -> Path:
     return next((path for path in sorted(folder.rglob('*')) if path.name == name), folder / name)
 
 
-def _root(package: str) -> Path:
-    """The folder that holds a package's configs and tools: its ``.mim``, or the root of a checkout without one."""
+def _root(package: str, part: str = 'configs') -> Path:
+    """The folder that holds a package's configs, tools and demo: its ``.mim``, or the root of a checkout.
+
+    An editable install that is older than the checkout has a ``.mim`` without the newest ``part``.
+    """
     spec = find_spec(package) if package else None
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"the package '{package}' is not installed")
     folder = Path(spec.origin).parent
-    return next((root for root in (folder / '.mim', folder.parent) if (root / 'configs').is_dir()), folder / '.mim')
+    return next((root for root in (folder / '.mim', folder.parent) if (root / part).is_dir()), folder / '.mim')
 
 
 def _packaged_config(name: str) -> Path:
