@@ -23,8 +23,8 @@ from .model_files import find_model
 from .preparation import prepare_image
 
 DETECTOR_FORMATS = ('onnx', 'openvino')
-EXAMPLE = (224, 256)  # height and width of the example where any size will do; two numbers, so that none is taken
-                      # for the other
+EXAMPLE = (96, 128)  # height and width of the example where any size will do; two numbers, so that none is taken
+                     # for the other
 
 
 def export(model: str,
