@@ -53,6 +53,9 @@ TOOLBOXES = {
 }
 
 
+ANNOTATIONS = {'mmcv.LoadAnnotations', 'mmseg.LoadDepthAnnotation', 'res2net_mm.LoadSaliencyAnnotations'}
+
+
 @dataclass(frozen=True)
 class Inference:
     """A model that is ready to run.
@@ -177,8 +180,10 @@ def settle_test_pipeline(cfg: Config, toolbox: str, config: str) -> bool:
             has_loader = True
             grey = str(step.get('color_type', '')).startswith('grayscale')
             step['type'] = 'LoadImage' if toolbox == 'mmpose' else 'LoadImageFromFile'
+        elif toolbox == 'mmseg' and ANNOTATIONS & ancestors(kind).keys():
+            continue  # mmseg's inferencer drops those that are called LoadAnnotations
         elif isinstance(step['type'], type):
-            step['type'] = f'{kind.__module__}.{kind.__qualname__}'
+            step['type'] = import_path(kind)
         steps.append(step)
     if not has_loader:
         raise UserError(f"config '{config}': its test pipeline loads no image file")
@@ -186,12 +191,19 @@ def settle_test_pipeline(cfg: Config, toolbox: str, config: str) -> bool:
     cfg.test_dataloader.dataset = dataset
     cfg.default_scope = scope
     kind = config_class(dataset, DATASETS, scope)
+    if isinstance(dataset.get('type'), type):
+        dataset.type = import_path(kind)
     if toolbox == 'mmpose':
         cfg.data_mode = dataset.get('data_mode', 'topdown')
-        cfg.dataset_type = f'{kind.__module__}.{kind.__qualname__}'
+        cfg.dataset_type = import_path(kind)
     if TOOLBOXES[toolbox].visualizer:
         cfg.visualizer = dict(type=TOOLBOXES[toolbox].visualizer)
     return grey
+
+
+def import_path(kind: type) -> str:
+    """The name by which registries find any class."""
+    return f'{kind.__module__}.{kind.__qualname__}'
 
 
 def is_loader(kind: type) -> bool:

@@ -85,8 +85,6 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a list up to the first that is not whole."""
     with open(path, 'rb') as file:
         for line in file:
-            if not line.endswith(b'\n'):
-                return
             try:
                 yield json.loads(line)
             except ValueError:

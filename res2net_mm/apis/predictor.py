@@ -14,7 +14,7 @@ from ..acceleration.backends import accelerate as make_faster
 from ..engine.hooks.bfloat16_features import to_float32
 from ..models.parts import backbone_and_neck
 from ..utils.errors import UserError
-from .inferencers import Inference, build_inferencer
+from .inferencers import build_inferencer
 from .model_files import find_model
 from .prediction import Prediction
 from .samples import read_keypoints, to_prediction
@@ -51,6 +51,7 @@ class Predictor:
         files (ModelFiles): Its config and checkpoint.
         model (nn.Module): The model.
         detector (Predictor | None): What finds the objects.
+        inference (Inference): The toolbox's inferencer, and what is known of the dataset.
 
     Raises:
         UserError: If there is no such model, its files cannot be read or do not fit, its toolbox is not installed, or
@@ -64,10 +65,10 @@ class Predictor:
         files = find_model(model, checkpoint)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # the inferencers' own: of weights that are loaded here, and of palettes
-            self._inference = build_inferencer(files, str(self.device))
+            self.inference = build_inferencer(files, str(self.device))
         self.name, self.files = files.name, files
-        self.task = self._inference.task
-        self.classes: tuple[str, ...] = tuple(self._inference.meta.get('classes') or ())
+        self.task = self.inference.task
+        self.classes: tuple[str, ...] = tuple(self.inference.meta.get('classes') or ())
         self.amp, self.accelerate = amp, accelerate
         self._autocast: torch.dtype | None = None
         if accelerate:
@@ -88,16 +89,11 @@ class Predictor:
     @property
     def model(self) -> nn.Module:
         """The model."""
-        return self._inference.inferencer.model
-
-    @property
-    def inference(self) -> Inference:
-        """The toolbox's inferencer, and what is known of it."""
-        return self._inference
+        return self.inference.inferencer.model
 
     @property
     def _is_bottom_up(self) -> bool:
-        return self.task == 'keypoints' and self._inference.inferencer.cfg.data_mode != 'topdown'
+        return self.task == 'keypoints' and self.inference.inferencer.cfg.data_mode != 'topdown'
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Predict, in one batch.
@@ -111,9 +107,9 @@ class Predictor:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         if self.task == 'keypoints':
             return self._find_keypoints(images, sizes)
-        if self._inference.grey:
+        if self.inference.grey:
             images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-        samples = self._run(self._inference.prepare(image) for image in images)
+        samples = self._run(self.inference.prepare(image) for image in images)
         return [to_prediction(self.task, sample, size, self.classes) for sample, size in zip(samples, sizes)]
 
     def _run(self, inputs: Iterable[dict]) -> list[Any]:
@@ -124,18 +120,18 @@ class Predictor:
             groups.setdefault(sizes if SIZES[self.task] else None, []).append((number, data))
         samples: dict[int, Any] = {}
         for group in groups.values():
-            batch = self._inference.collate([data for _, data in group])
+            batch = self.inference.collate([data for _, data in group])
             samples.update(zip((number for number, _ in group), self._forward(batch)))
         return [samples[number] for number in sorted(samples)]
 
     def _forward(self, data: Any, **options: Any) -> list[Any]:
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None), \
-                DefaultScope.overwrite_default_scope(self._inference.scope):
-            return self._inference.inferencer.forward(data, **options)
+                DefaultScope.overwrite_default_scope(self.inference.scope):
+            return self.inference.inferencer.forward(data, **options)
 
     def _find_keypoints(self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
         """Keypoints in the boxes of each image; the boxes of all images go through the model together."""
-        inferencer, meta = self._inference.inferencer, self._inference.meta
+        inferencer, meta = self.inference.inferencer, self.inference.meta
         inputs, owners = [], []
         for number, (image, boxes) in enumerate(zip(images, self._find_boxes(images))):
             info = dict(img=image, img_path=f'{number}.jpg', **meta)
@@ -146,7 +142,7 @@ class Predictor:
         samples: list[Any] = []
         most = 1 if self._is_bottom_up else CROPS
         for start in range(0, len(inputs), most):
-            samples += self._forward(self._inference.collate(inputs[start:start + most]), merge_results=False)
+            samples += self._forward(self.inference.collate(inputs[start:start + most]), merge_results=False)
         skeleton = tuple((int(a), int(b)) for a, b in meta['skeleton_links'])
         return [read_keypoints([sample for sample, owner in zip(samples, owners) if owner == number], size,
                                self.classes, meta['num_keypoints'], skeleton) for number, size in enumerate(sizes)]
@@ -169,7 +165,7 @@ class Predictor:
         if amp and backend != 'triton':
             raise UserError(f'accelerate={backend!r} computes in float32: it cannot be had together with amp={amp!r}')
         try:
-            self._inference.inferencer.model = make_faster(self.model, backend)
+            self.inference.inferencer.model = make_faster(self.model, backend)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:
             raise UserError(str(error)) from error
 

@@ -60,7 +60,7 @@ def measure(args: argparse.Namespace) -> None:
         images.mkdir()
         for number in range(args.number):
             os.symlink(os.path.abspath(files[number % len(files)]), images / f'{number}{Path(files[0]).suffix}')
-        times, memory = go_through(predictor, images, Path(folder))
+        times, memory = time_images(predictor, images, Path(folder))
     base = statistics.median(times['the model alone'])
     print(markdown_table(('what', 'ms', 'beside the model'), [
         (name, f'{1000 * statistics.median(values):.1f}',
@@ -71,7 +71,7 @@ def measure(args: argparse.Namespace) -> None:
     print_starts(predictor, files[0])
 
 
-def go_through(predictor: Any, images: Path, folder: Path) -> tuple[dict[str, list[float]], list[float]]:
+def time_images(predictor: Any, images: Path, folder: Path) -> tuple[dict[str, list[float]], list[float]]:
     """Seconds for each image of each way, and the memory of the process after each image, in MiB."""
     from ..apis.predict import PredictionRun
     inference = predictor.inference

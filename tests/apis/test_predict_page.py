@@ -29,4 +29,4 @@ def test_the_code_runs(small_model, tmp_path, monkeypatch, capsys):
 def test_the_table_has_every_argument():
     options = {option for action in build_parser()._actions for option in action.option_strings if option[:2] == '--'}
     assert set(re.findall(r'`(--[a-z-]+)', PAGE)) >= options - {'--help'}
-    assert set(re.findall(r'(?<![\w-])(--[a-z-]+)', PAGE)) <= options
+    assert set(re.findall(r'(?<![\w-])(--[a-z][a-z-]*)', PAGE)) <= options

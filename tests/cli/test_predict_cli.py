@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import DEMO, TOOLS, expect_failure, python_path, randomise, write_small_model
+from helpers import DEMO, TOOLS, expect_failure, python_path, write_small_model
 from mmengine.registry import MODELS, DefaultScope
 
 from res2net_mm.cli.predict import main
@@ -115,7 +115,7 @@ def test_the_same_results_as_the_test_of_the_config(small_shapes, tmp_path):
     config, cfg = str(config), load_config(config)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
-        model = randomise(MODELS.build(cfg.model))
+        model = MODELS.build(cfg.model)
     checkpoint = str(tmp_path / 'random.pth')
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     run_test([config, checkpoint, '--data-root', str(small_shapes), '--work-dir', str(tmp_path / 'run'),
