@@ -245,5 +245,5 @@ MODELS = {
     'demo_classifier_r2n26': DemoModel('sizes', write_sizes_data, {'top-1 accuracy': Measure('accuracy/top1')},
                                        'train_cfg.max_epochs', start='demo_faster_rcnn_r2n26'),
     'demo_deeplabv3plus_r2n26': DemoModel('segments', write_segments_data, {'mIoU': Measure('mIoU')},
-                                          start='demo_classifier_r2n26'),
+                                          start='demo_faster_rcnn_r2n26'),
 }

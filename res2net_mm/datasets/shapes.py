@@ -50,8 +50,7 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
 def write_segments(root: str | Path, train: int = 600, val: int = 100, image_size: int = 256, seed: int = 0) -> None:
     """Write the segmentation set: ``images/SPLIT/*.png`` and ``masks/SPLIT/*.png``, SPLIT being train and val.
 
-    The images are those of ``write_shapes``. A mask is 0 in the background, and in a shape 1 + its index in
-    ``CLASSES``.
+    The images are those of ``write_shapes``. A mask is 1 in the shapes, whichever they are, and 0 in the background.
 
     Args:
         root (str | Path): Where to write.
@@ -76,16 +75,13 @@ def write_segments(root: str | Path, train: int = 600, val: int = 100, image_siz
 
 
 def segmentation_mask(objects: Sequence[tuple[int, np.ndarray]], size: int) -> np.ndarray:
-    """The labels of an image's pixels, (size, size) uint8: 0 in the background, and 1 + the label in an object.
+    """The labels of an image's pixels, (size, size) uint8: 1 in an object, and 0 in the background.
 
     Args:
         objects (Sequence[tuple[int, np.ndarray]]): As ``draw_image`` returns them.
         size (int): Side of the image in pixels.
     """
-    labels = np.zeros((size, size), np.uint8)
-    for label, mask in objects:
-        labels[mask > 0] = label + 1
-    return labels
+    return np.bitwise_or.reduce([np.zeros((size, size), np.uint8), *(mask for _, mask in objects)])
 
 
 def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size: int = 64, seed: int = 0) -> None:

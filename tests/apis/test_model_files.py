@@ -14,7 +14,7 @@ NAMES = ['demo_classifier_r2n26', 'demo_deeplabv3plus_r2n26', 'demo_faster_rcnn_
 
 def files(model, checkpoint=None):
     found = find_model(model, checkpoint)
-    return Path(found.config).name, found.checkpoint
+    return Path(found.config.rpartition('::')[2]).name, found.checkpoint
 
 
 def test_the_models_that_come_with_the_package(tmp_path, monkeypatch):

@@ -86,11 +86,11 @@ def test_the_segmentor_finds_the_shapes():
     for seed in range(200, 204):
         image, objects = draw_image(np.random.default_rng(seed), 256)
         images.append(image), masks.append(segmentation_mask(objects, 256))
-    found, true = np.stack([prediction.segmentation for prediction in segmentor(images)]), np.stack(masks)
-    ious = [((found == label) & (true == label)).sum() / ((found == label) | (true == label)).sum()
-            for label in np.unique(true)]
-    assert segmentor.classes == ('background', *CLASSES)
-    assert np.mean(ious) > 0.5 and ious[0] > 0.9
+    assert segmentor.classes == ('background', 'shape')
+    for prediction, mask in zip(segmentor(images), masks):
+        found = prediction.segmentation
+        assert (found & mask).sum() / (found | mask).sum() > 0.75
+        assert ((1 - found) & (1 - mask)).sum() / ((1 - found) | (1 - mask)).sum() > 0.95
 
 
 def test_the_classifier_names_the_shape():
