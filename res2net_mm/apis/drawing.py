@@ -161,11 +161,11 @@ def blend(image: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
 
 
 def write_list(image: np.ndarray, texts: Sequence[str], colours: Sequence[Colour]) -> None:
-    """Write lines into the upper left corner, as many as there is room for."""
+    """Write lines into the upper left corner: one, and as many more as leave the lower half of the image free."""
     size, y = font_size(image), 0
     for text, colour in zip(texts, colours):
         height = text_mask(text, size).shape[0]
-        if y and y + height > image.shape[0]:
+        if y and y + height > image.shape[0] / 2:
             break
         write(image, text, (0, y), size, colour)
         y += height

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('models', nargs='*', metavar='NAME', help='the rows to measure (all)')
     parser.add_argument('--images', metavar='DIR', default=os.environ.get('RES2NET_MM_COCO', ''),
                         help='a folder of photos, or of COCO (the environment variable RES2NET_MM_COCO)')
+    parser.add_argument('--untimed', action='store_true', help='say what works and how exactly, and measure no times')
     parser.add_argument('--rows', metavar='FILE', type=Path, default=Path('work_dirs/export_table.json'),
                         help='where rows are kept; those in it are not measured again (%(default)s)')
     parser.add_argument('--page', metavar='FILE', type=Path, default=Path('docs/export.md'), help='(%(default)s)')
@@ -78,7 +79,7 @@ def write_export_page(args: Namespace) -> None:
     for name in args.models or MODELS:
         if name not in rows:
             print(name, flush=True)
-            rows[name] = measure_row(name, images)
+            rows[name] = measure_row(name, images, timed=not args.untimed)
             with whole_file(args.rows) as file:
                 file.write(json.dumps(rows, indent=1).encode())
     before, after = page.split(MARKERS[0])[0], page.split(MARKERS[1])[1]
@@ -99,7 +100,7 @@ def export_table(rows: Sequence[dict]) -> str:
     return f'{markdown_table(heads, lines)}\n\n{settings}.'
 
 
-def measure_row(name: str, images: Sequence[np.ndarray]) -> dict[str, Any]:
+def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> dict[str, Any]:
     """Export a model to every target, compare, and time all of them beside PyTorch in one interleaved run."""
     import cv2
     import torch
@@ -114,7 +115,7 @@ def measure_row(name: str, images: Sequence[np.ndarray]) -> dict[str, Any]:
         images = [cv2.resize(image, SMALL_IMAGES[name], interpolation=cv2.INTER_AREA) for image in images]
     loaded = random_model_of(name, images)
     targets: dict[str, dict] = {}
-    runs: dict[str, Any] = eager_runs(loaded, toolbox_batch(loaded, images[0]))
+    runs: dict[str, Any] = eager_runs(loaded, toolbox_batch(loaded, images[0])) if timed else {}
     with tempfile.TemporaryDirectory() as folder:
         for target in TARGETS:
             file = Path(folder) / f'model{SUFFIXES[target]}'
@@ -127,10 +128,12 @@ def measure_row(name: str, images: Sequence[np.ndarray]) -> dict[str, Any]:
                        and (path == file or target == 'openvino'))
             targets[target] = dict(works='yes' if check.holds else 'differs', size=f'{size / 2**20:.0f}',
                                    error=f'{max(check.errors.values()):.0e}' if check.errors else '')
+            if not timed:
+                continue
             run, spec = OPENERS[file.suffix](file, torch.get_num_threads())
             array = prepare_image(images[0], json.loads(spec)['preprocess']).array[None]
             runs[target] = partial(run, array)
-        seconds = dict(zip(runs, time_rounds(list(runs.values()), ROUNDS)))
+        seconds = dict(zip(runs, time_rounds(list(runs.values()), ROUNDS) if timed else ()))
     ms = {key: median(values) * 1000 for key, values in seconds.items()}
     backend = min((key for key in ms if key.startswith('accelerate')), key=ms.__getitem__, default='')
     for target in targets:

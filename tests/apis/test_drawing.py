@@ -116,3 +116,10 @@ def test_ten_boxes_with_masks_take_less_than_30_ms():
         draw_prediction(image, found)
         times.append(time.process_time() - start)
     assert sorted(times)[1] < 0.03
+
+
+def test_names_of_classes_leave_half_of_a_small_image_free():
+    image = np.full((64, 64, 3), 90, np.uint8)
+    classes = tuple('abcdef')
+    drawn = draw_prediction(image, Prediction('classification', (64, 64), classes, np.arange(6), np.full(6, .1, 'f')))
+    assert (drawn[:14] != image[:14]).any() and (drawn[33:] == image[33:]).all()
