@@ -14,6 +14,10 @@ NAMES = ['demo_classifier_r2n26', 'demo_deeplabv3plus_r2n26', 'demo_faster_rcnn_
 
 def files(model, checkpoint=None):
     found = find_model(model, checkpoint)
+    weights = Path(found.checkpoint)
+    if weights.is_file():
+        weights = weights.resolve()  # an editable install has links
+        return Path(found.config.rpartition('::')[2]).name, str(weights)
     return Path(found.config.rpartition('::')[2]).name, found.checkpoint
 
 
