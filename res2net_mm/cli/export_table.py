@@ -96,7 +96,9 @@ def export_table(rows: Sequence[dict]) -> str:
               found.get('size', ''), *(f'{found[key]:.0f}' if key in found else '' for key in ('ms', 'eager', 'best')),
               found.get('backend', '')) for row in rows for target, found in row['targets'].items()]
     heads = ('model', 'task', 'target', 'works', 'largest error', 'MiB', 'ms', 'eager, ms', 'accelerate, ms', 'by')
-    settings = MEASURED.format(**rows[-1]['measured']) if rows else ''
+    timed = any(line[6] for line in lines)
+    measured = rows[-1]["measured"] if rows else {}
+    settings = MEASURED.format(**measured) if timed else f"PyTorch {measured.get('torch')}"
     return f'{markdown_table(heads, lines)}\n\n{settings}.'
 
 
@@ -122,7 +124,7 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
             try:
                 check = export_model(loaded, file, target, check=images)
             except UserError as error:
-                targets[target] = dict(works=f'no: {error}')
+                targets[target] = dict(works='no: ' + str(error).partition(': ')[2])
                 continue
             size = sum(path.stat().st_size for path in {file, *file.parent.glob('model.bin')} if path.exists()
                        and (path == file or target == 'openvino'))
