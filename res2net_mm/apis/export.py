@@ -59,11 +59,10 @@ def export(model: str,
     Raises:
         UserError: If an argument, the config, the checkpoint or a part of the model cannot be used; no file is left.
     """
-    name = find_model(model, checkpoint).name if out is None else ''
-    out = Path(f'{name}{SUFFIXES.get(to, "")}' if out is None else out)
+    files = find_model(model, checkpoint)
+    out = Path(f'{files.name}{SUFFIXES.get(to, "")}' if out is None else out)
     check_target(to, out)
-    loaded = load_to_export(find_model(model, checkpoint))
-    return export_model(loaded, out, to, input_size, preprocess, backbone, check, int8)
+    return export_model(load_to_export(files), out, to, input_size, preprocess, backbone, check, int8)
 
 
 def export_model(loaded: ModelToExport, out: Path, to: str = 'onnx', input_size: tuple[int, int] | None = None,

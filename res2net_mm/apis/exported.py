@@ -14,11 +14,10 @@ import numpy as np
 
 from ..utils.errors import UserError
 from .masks import paste_masks
-from .prediction import Prediction
+from .prediction import Prediction, keypoint_scores
 from .preparation import enlarge_maps, prepare_image, transform_points
 
 SPEC_KEY = 'res2net_mm'  # under which a file keeps what it says of itself
-VISIBLE = 0.2  # keypoints below do not count for the score of an object, as in mmpose's CocoMetric
 Runner = Callable[[np.ndarray], List[np.ndarray]]  # images to outputs
 
 
@@ -125,9 +124,7 @@ def predict_keypoints(model: Exported, image: np.ndarray, boxes: np.ndarray | No
         keypoints = model.run(np.stack([one.array for one in prepared]))[0].copy()
         for points, one in zip(keypoints, prepared):
             points[:, :2] = transform_points(points[:, :2], one.to_image)
-    visible = keypoints[..., 2] > VISIBLE
-    scores = (keypoints[..., 2] * visible).sum(1) / np.maximum(visible.sum(1), 1)
-    scores = (scores * given[:, 4] if given.shape[1] == 5 else scores).astype(np.float32)
+    scores = keypoint_scores(keypoints, given[:, 4] if given.shape[1] == 5 else None)
     order = np.argsort(-scores, kind='stable')
     return dict(labels=np.zeros(len(given), np.int64), scores=scores[order], boxes=given[order, :4],
                 keypoints=keypoints[order])

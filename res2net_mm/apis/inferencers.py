@@ -102,10 +102,7 @@ def build_inferencer(files: ModelFiles, device: str) -> Inference:
         meta = dataset_meta(cfg, toolbox)
 
     def load(model: nn.Module) -> dict:
-        try:
-            stored = load_weights(model, files.config, files.checkpoint, toolbox)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(one_line(str(error))) from error
+        stored = load_files(model, files, toolbox)
         meta.update({key.lower(): value for key, value in stored.items()})
         meta['classes'] = class_names(meta.get('classes'), model, cfg)
         return meta
@@ -116,6 +113,18 @@ def build_inferencer(files: ModelFiles, device: str) -> Inference:
     if toolbox == 'mmseg' and is_saliency(inferencer.model, cfg):
         task = 'saliency'
     return Inference(task, toolbox, inferencer, meta, grey)
+
+
+def load_files(model: nn.Module, files: ModelFiles, toolbox: str) -> dict:
+    """Load the checkpoint of a model strictly, and return what it says of its dataset.
+
+    Raises:
+        CheckpointError: If it cannot be read or does not fit.
+    """
+    try:
+        return load_weights(model, files.config, files.checkpoint, toolbox)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(one_line(str(error))) from error
 
 
 def read_model_config(config: str) -> tuple[Config, str]:

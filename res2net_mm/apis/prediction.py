@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 TASKS = ('classification', 'detection', 'segmentation', 'saliency', 'keypoints')
+VISIBLE = 0.2  # keypoints below do not count for the score of an object: the default of mmpose's CocoMetric
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,15 @@ class Prediction:
         return replace(self, labels=self.labels[kept], scores=self.scores[kept], **{
             name: value[kept] for name, value in
             (('boxes', self.boxes), ('masks', self.masks), ('keypoints', self.keypoints)) if value is not None})
+
+
+def keypoint_scores(keypoints: np.ndarray, box_scores: np.ndarray | None = None) -> np.ndarray:
+    """The scores of objects with keypoints, (n, ) float32: that of the box times the mean of its visible keypoints.
+
+    Args:
+        keypoints (np.ndarray): (n, k, 3): x, y and score.
+        box_scores (np.ndarray | None): (n, ). Defaults to None: every box is sure.
+    """
+    visible = keypoints[..., 2] > VISIBLE
+    scores = (keypoints[..., 2] * visible).sum(1) / np.maximum(visible.sum(1), 1)
+    return (scores if box_scores is None else scores * box_scores).astype(np.float32)

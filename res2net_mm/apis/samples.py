@@ -7,9 +7,7 @@ import numpy as np
 import torch
 
 from ..utils.errors import UserError
-from .prediction import Prediction
-
-VISIBLE = 0.2  # keypoints below do not count for the score of an object: the default of mmpose's CocoMetric
+from .prediction import Prediction, keypoint_scores
 
 
 def to_prediction(task: str, sample: Any, size: tuple[int, int], classes: tuple[str, ...]) -> Prediction:
@@ -82,8 +80,7 @@ def read_keypoints(samples: Sequence[Any], size: tuple[int, int], classes: tuple
                                 for one in found]).astype(np.float32)
     boxes = np.concatenate([to_numpy(one.bboxes) for one in found]).astype(np.float32)
     box_scores = np.concatenate([to_numpy(one.bbox_scores) for one in found])
-    visible = keypoints[..., 2] > VISIBLE
-    scores = (box_scores * (keypoints[..., 2] * visible).sum(1) / np.maximum(visible.sum(1), 1)).astype(np.float32)
+    scores = keypoint_scores(keypoints, box_scores)
     order = np.argsort(-scores, kind='stable')
     return Prediction('keypoints', size, classes, np.zeros(len(scores), np.int64), scores[order], boxes[order],
                       keypoints=keypoints[order], skeleton=skeleton)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..apis.model_files import find_model
 from ..apis.prediction import Prediction
 from ..utils.errors import UserError
 from ..utils.images import image_defect, max_pixels, read_header, read_image
@@ -137,10 +136,10 @@ class LoadModels:
         from ..apis.predictor import Predictor
         from ..checkpoints.files import install_reader
         install_reader(trust=self.trust)
-        files = [find_model(*model) for model in self.models]
-        names = number_duplicates([file.name for file in files])
-        models = {name: PageModel(Predictor(*model, device=self.device), file.config, file.checkpoint)
-                  for name, model, file in zip(names, self.models, files)}
+        predictors = [Predictor(*model, device=self.device) for model in self.models]
+        names = number_duplicates([predictor.name for predictor in predictors])
+        models = {name: PageModel(predictor, predictor.files.config, predictor.files.checkpoint)
+                  for name, predictor in zip(names, predictors)}
         return Respondent(models, self.limits, self.device), {
             name: model.predictor.task for name, model in models.items()}
 

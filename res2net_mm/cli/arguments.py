@@ -57,6 +57,13 @@ def device_argument(parser: ArgumentParser) -> None:
     parser.add_argument('--device', metavar='NAME', help='cpu, cuda or cuda:INDEX; by default a GPU if there is one')
 
 
+def accelerate_argument(parser: ArgumentParser) -> None:
+    """Add ``--accelerate``, for a command that runs a trained model."""
+    parser.add_argument('--accelerate', nargs='?', const='pytorch',
+                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
+                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+
+
 def models_arguments(parser: ArgumentParser, checkpoint: str) -> None:
     """Add CONFIG and CHECKPOINT of a model, and ``--compare`` for models to put beside it.
 

@@ -110,7 +110,7 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
     from ..apis.export import export_model
     from ..apis.exported import OPENERS
     from ..apis.exporting.checks import toolbox_batch
-    from ..apis.exporting.formats import SUFFIXES
+    from ..apis.exporting.formats import SUFFIXES, file_size
     from ..apis.preparation import prepare_image
     from ..benchmark.timing import MeasuringSettings, time_rounds
     if name in SMALL_IMAGES:
@@ -126,9 +126,7 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
             except UserError as error:
                 targets[target] = dict(works='no: ' + str(error).partition(': ')[2])
                 continue
-            size = sum(path.stat().st_size for path in {file, *file.parent.glob('model.bin')} if path.exists()
-                       and (path == file or target == 'openvino'))
-            targets[target] = dict(works='yes' if check.holds else 'differs', size=f'{size / 2**20:.0f}',
+            targets[target] = dict(works='yes' if check.holds else 'differs', size=f'{file_size(file) / 2**20:.0f}',
                                    error=f'{max(check.errors.values()):.0e}' if check.errors else '')
             if not timed:
                 continue

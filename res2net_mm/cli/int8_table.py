@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..utils.images import read_image
 from ..utils.text import markdown_table
 from .arguments import debug_argument
 from .command import run_command
@@ -57,6 +58,7 @@ def rows_of_model(args: Namespace, model: str) -> list[tuple[str, ...]]:
     """The rows of one model: each format in float32 and in 8 bits."""
     from ..apis.export import export_model
     from ..apis.exported import Exported
+    from ..apis.exporting.formats import file_size
     from ..apis.exporting.int8 import choose_images
     from ..apis.exporting.loading import load_to_export
     from ..apis.model_files import find_model
@@ -77,19 +79,13 @@ def rows_of_model(args: Namespace, model: str) -> list[tuple[str, ...]]:
     times = times_of(exported, dataset, args.rounds)
     metric = dict(classification='top-1', segmentation='mIoU', detection='box AP')[loaded.task]
     kinds = [(runtime, name) for _, _, runtime in FORMATS for name in ('float32', 'int8')]
-    return [(model, metric, *kind, f'{100 * score:.1f}', f'{size_of(file) / 1024:.0f}', f'{1000 * seconds:.1f}')
+    return [(model, metric, *kind, f'{100 * score:.1f}', f'{file_size(file) / 1024:.0f}', f'{1000 * seconds:.1f}')
             for kind, file, score, seconds in zip(kinds, files, scores, times)]
 
 
 def is_training_image(file: Path) -> bool:
     """Whether a file is of a training set, and no mask: there is a folder 'train' or 'train2017' in its path."""
     return bool({'train', 'train2017'} & set(file.parts)) and 'masks' not in file.parts
-
-
-def size_of(file: Path) -> int:
-    """The bytes of a file, and of OpenVINO's second one."""
-    weights = file.with_suffix('.bin')
-    return file.stat().st_size + (weights.stat().st_size if file.suffix == '.xml' else 0)
 
 
 def test_dataset(loaded: Any, folder: Path) -> Any:
@@ -102,7 +98,7 @@ def test_dataset(loaded: Any, folder: Path) -> Any:
 
 def image_of(dataset: Any, index: int) -> np.ndarray:
     """An image of a dataset, (h, w, 3) uint8, B, G, R."""
-    return cv2.imread(dataset.get_data_info(index)['img_path'], cv2.IMREAD_COLOR)
+    return read_image(dataset.get_data_info(index)['img_path'])
 
 
 def times_of(exported: Sequence[Any], dataset: Any, rounds: int, images: int = 20) -> list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
 from ..utils.errors import UserError
-from .arguments import debug_argument, device_argument, trust_argument
+from .arguments import accelerate_argument, debug_argument, device_argument, trust_argument
 from .command import run_command
 from .device import choose_device
 from .runner import read_safely
@@ -54,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help='how many images go through the model at once (%(default)s)')
     parser.add_argument('--amp', nargs='?', const='float16', choices=('float16', 'bfloat16'),
                         help='mixed precision, in float16 (on a GPU) or the type that is given')
-    parser.add_argument('--accelerate', nargs='?', const='pytorch',
-                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
-                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+    accelerate_argument(parser)
     parser.add_argument('--resume', action='store_true',
                         help='go on with the same command where it was interrupted, and try what was bad again')
     parser.add_argument('--show', action='store_true', help='show the pictures in a window; q ends the run')

@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from ..datasets.checks import BuiltModel, BuiltSplit, check_data, check_splits
 from ..utils.config_types import argument_names, config_class
 from ..utils.errors import UserError
-from .arguments import common_arguments, read_config
+from .arguments import accelerate_argument, common_arguments, read_config
 from .command import run_command
 from .device import choose_device
 from .launch import is_first_of_machine
@@ -32,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('checkpoint', help="checkpoint of the whole model, or 'res2net_mm://NAME' for a public one")
     parser.add_argument('--setting', metavar='NAME', help='how to test, if the config has several test_settings')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to FILE.pkl')
-    parser.add_argument('--accelerate', nargs='?', const='pytorch',
-                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
-                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+    accelerate_argument(parser)
     parser.add_argument('--bad-images', choices=('stop', 'count-as-wrong'), default='stop',
                         help='images that cannot be used are named before the test, which stops there, or goes on and '
                              'counts each as wrongly predicted (%(default)s)')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -34,8 +34,7 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
     """
     _check_size(image_size)
     root = Path(root)
-    for split, count, split_seed in (('train2017', train, 2 * seed), ('val2017', val, 2 * seed + 1)):
-        rng = np.random.default_rng(split_seed)
+    for split, count, rng in _splits(('train2017', train), ('val2017', val), seed):
         (root / split).mkdir(parents=True, exist_ok=True)
         images, annotations = [], []
         for image_id in range(1, count + 1):
@@ -63,8 +62,7 @@ def write_segments(root: str | Path, train: int = 600, val: int = 100, image_siz
         ValueError: If the images are too small.
     """
     _check_size(image_size)
-    for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
-        rng = np.random.default_rng(split_seed)
+    for split, count, rng in _splits(('train', train), ('val', val), seed):
         images, masks = (Path(root) / kind / split for kind in ('images', 'masks'))
         for folder in (images, masks):
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,8 +102,7 @@ def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size
     if image_size < 64:
         raise ValueError(f'image_size={image_size} must be at least 64, or objects of {SMALL_SIZES[1]} pixels do not '
                          'fit')
-    for split, count, split_seed in (('train', train, 2 * seed), ('val', val, 2 * seed + 1)):
-        rng = np.random.default_rng(split_seed)
+    for split, count, rng in _splits(('train', train), ('val', val), seed):
         images, annotations = [], []
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
@@ -226,6 +223,12 @@ def draw_mask(rng: np.random.Generator, shape: str, size: int, sizes: tuple[int,
     points = np.rint(np.array(outline) * half @ turn.T + centre).astype(np.int32)
     cv2.fillPoly(mask, [points], 1)
     return mask
+
+
+def _splits(train: tuple[str, int], val: tuple[str, int], seed: int) -> Iterator[tuple[str, int, np.random.Generator]]:
+    """Names and numbers of images of two splits, each with random numbers of its own."""
+    for i, (name, count) in enumerate((train, val)):
+        yield name, count, np.random.default_rng(2 * seed + i)
 
 
 def _check_size(image_size: int) -> None:

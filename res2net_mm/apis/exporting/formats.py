@@ -125,6 +125,11 @@ def save_openvino(model: Any, out: Path, spec: dict[str, Any]) -> None:
                 shutil.copyfileobj(content, file)
 
 
+def file_size(file: Path) -> int:
+    """The bytes of an exported file, and of OpenVINO's second one."""
+    return file.stat().st_size + (file.with_suffix('.bin').stat().st_size if file.suffix == SUFFIXES['openvino'] else 0)
+
+
 def write_torchscript(graph: nn.Module, example: Tensor, out: Path, spec: dict[str, Any], axes: Axes) -> None:
     """Write TorchScript, traced, so of any size where the graph is; see ``write_file``."""
     traced = torch.jit.trace(graph, (example, ), check_trace=False)

@@ -10,9 +10,8 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import nn
 
 from ...datasets.checks.configs import leaves
-from ...models.whole_model import load_weights
-from ...utils.errors import CheckpointError, UserError
-from ..inferencers import class_names, dataset_meta, one_line, read_model_config
+from ...utils.errors import UserError
+from ..inferencers import class_names, dataset_meta, load_files, read_model_config
 from ..model_files import ModelFiles
 from .graphs import find_task
 
@@ -52,11 +51,7 @@ def load_to_export(files: ModelFiles) -> ModelToExport:
     if cfg.get('test_dataloader') is None:
         raise UserError(f"config '{files.config}' has no test_dataloader, whose pipeline says how images are prepared")
     model = build_model(cfg)
-    try:
-        meta = load_weights(model, files.config, files.checkpoint, scope)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(one_line(str(error))) from error
-    return describe_model(files.name, cfg, model, meta)
+    return describe_model(files.name, cfg, model, load_files(model, files, scope))
 
 
 def build_model(cfg: Config) -> nn.Module:
