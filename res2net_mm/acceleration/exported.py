@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..utils.openvino_core import openvino_core
 from .fused_conv import is_finite
 from .prepared_sizes import PreparedSizes
 
@@ -101,8 +102,7 @@ class OpenVino(Exported):
     """A module that OpenVINO runs, image by image: the features of one stay in the processor's cache."""
 
     def prepare(self, shape: tuple[int, ...] | None = None) -> Runner:
-        import openvino
-        model = openvino.Core().read_model(self.model)
+        model = openvino_core().read_model(self.model)
         if shape:
             model.reshape(list(shape))
         compiled, lock = compile_for_openvino(model), threading.Lock()
@@ -138,6 +138,5 @@ def compile_for_openvino(model: openvino.Model) -> openvino.CompiledModel:
 
     Where the processor has bfloat16, OpenVINO's default is that.
     """
-    import openvino
     settings = dict(INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32')
-    return openvino.compile_model(model, 'CPU', settings)
+    return openvino_core().compile_model(model, 'CPU', settings)

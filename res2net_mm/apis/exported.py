@@ -13,6 +13,7 @@ from typing import Any, Callable, List
 import numpy as np
 
 from ..utils.errors import UserError
+from ..utils.openvino_core import openvino_core
 from .masks import paste_masks
 from .prediction import Prediction, keypoint_scores
 from .preparation import enlarge_maps, prepare_image, transform_points
@@ -161,11 +162,10 @@ def open_onnx(file: Path, threads: int | None) -> tuple[Runner, str]:
 
 def open_openvino(file: Path, threads: int | None) -> tuple[Runner, str]:
     """A file of OpenVINO, in float32 also where the processor has bfloat16."""
-    import openvino
-    model = openvino.Core().read_model(file)
+    model = openvino_core().read_model(file)
     spec = model.get_rt_info(SPEC_KEY).astype(str) if model.has_rt_info(SPEC_KEY) else ''
     settings = dict(INFERENCE_PRECISION_HINT='f32', **(dict(INFERENCE_NUM_THREADS=threads) if threads else {}))
-    compiled = openvino.compile_model(model, 'CPU', settings)
+    compiled = openvino_core().compile_model(model, 'CPU', settings)
     return lambda images: list(compiled([images]).values()), spec
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...utils.errors import UserError
 from ...utils.images import SUFFIXES
+from ...utils.openvino_core import openvino_core
 
 SAMPLES = 300  # for calibration: what NNCF takes, too
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
@@ -161,8 +162,7 @@ def quantise_openvino(content: bytes, feeds: Callable[[], Iterator[np.ndarray]],
     """
     import nncf
     import onnx
-    import openvino
-    model = openvino.Core().read_model(content)
+    model = openvino_core().read_model(content)
     names = {node.get_friendly_name() for node in model.get_ops()}
     kept = [name for name in float_nodes(onnx.load_from_string(content)) if name in names]
     return nncf.quantize(model, nncf.Dataset(Repeated(feeds)), subset_size=number,
