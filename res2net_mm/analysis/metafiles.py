@@ -6,6 +6,7 @@ here is how the configs of a folder are grouped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -35,36 +36,46 @@ class Collection:
 
     Args:
         folder (str): The folder, in configs/.
-        start (str): How their names start; of several that fit, the longest counts.
+        names (str): Their names as a pattern of fnmatch; of several that fit, the longest counts.
         name (str): What they are called.
         data (str): What they are trained on.
         architecture (tuple[str]): The parts of the model.
     """
 
     folder: str
-    start: str
+    names: str
     name: str
     data: str
     architecture: tuple[str, ...]
 
 
 COLLECTIONS = (
-    Collection('detection', 'faster_rcnn_', 'Faster R-CNN with Res2Net', 'COCO', ('Res2Net', 'FPN', 'Faster R-CNN')),
-    Collection('detection', 'mask_rcnn_', 'Mask R-CNN with Res2Net', 'COCO', ('Res2Net', 'FPN', 'Mask R-CNN')),
-    Collection('detection', 'cascade_rcnn_', 'Cascade R-CNN with Res2Net', 'COCO', ('Res2Net', 'FPN', 'Cascade R-CNN')),
-    Collection('detection', 'cascade_mask_rcnn_', 'Cascade Mask R-CNN with Res2Net', 'COCO',
+    Collection('detection', 'faster_rcnn_*', 'Faster R-CNN with Res2Net', 'COCO', ('Res2Net', 'FPN', 'Faster R-CNN')),
+    Collection('detection', 'mask_rcnn_*', 'Mask R-CNN with Res2Net', 'COCO', ('Res2Net', 'FPN', 'Mask R-CNN')),
+    Collection('detection', 'cascade_rcnn_*', 'Cascade R-CNN with Res2Net', 'COCO',
                ('Res2Net', 'FPN', 'Cascade R-CNN')),
-    Collection('detection', 'htc_', 'HTC with Res2Net', 'COCO', ('Res2Net', 'FPN', 'HTC')),
-    Collection('detection', 'vfnet_', 'VFNet with Res2Net', 'COCO', ('Res2Net', 'FPN', 'VFNet')),
-    Collection('segmentation', 'deeplabv3plus_', 'DeepLabv3+ with Res2Net', 'PASCAL VOC 2012 aug', ('Res2Net', 'ASPP')),
-    Collection('segmentation', 'upernet_', 'UPerNet with Res2Net', 'ADE20K', ('Res2Net', 'UPerNet')),
-    Collection('pose', 'simplebaseline_', 'SimpleBaseline with Res2Net', 'COCO', ('Res2Net', 'deconvolutions')),
-    Collection('saliency', 'dss_', 'DSS salient objects with Res2Net', 'MSRA-B', ('Res2Net', 'DSS')),
-    Collection('classification', 'imagenet_', 'ImageNet classification with Res2Net', 'ImageNet-1k', ('Res2Net', )),
-    Collection('classification', 'cifar100_', 'CIFAR-100 classification with Res2Net', 'CIFAR-100', ('Res2NeXt-29', )),
-    Collection('classification', 'cifar10_', 'CIFAR-10 classification with Res2Net', 'CIFAR-10', ('Res2NeXt-29', )),
-    Collection('small', 'digits_', 'Handwritten digits with Res2Net', "scikit-learn's digits", ('Res2Net', )),
-    Collection('small', 'sizes_', 'Shapes of many sizes with Res2Net', 'generated', ('Res2Net', )),
+    Collection('detection', 'cascade_mask_rcnn_*', 'Cascade Mask R-CNN with Res2Net', 'COCO',
+               ('Res2Net', 'FPN', 'Cascade R-CNN')),
+    Collection('detection', 'htc_*', 'HTC with Res2Net', 'COCO', ('Res2Net', 'FPN', 'HTC')),
+    Collection('detection', 'vfnet_*', 'VFNet with Res2Net', 'COCO', ('Res2Net', 'FPN', 'VFNet')),
+    Collection('segmentation', 'deeplabv3plus_*', 'DeepLabv3+ with Res2Net', 'PASCAL VOC 2012 aug',
+               ('Res2Net', 'ASPP')),
+    Collection('segmentation', 'deeplabv3plus_*_kvasir', 'DeepLabv3+ with Res2Net for polyps', 'Kvasir-SEG',
+               ('Res2Net', 'ASPP')),
+    Collection('segmentation', 'upernet_*', 'UPerNet with Res2Net', 'ADE20K', ('Res2Net', 'UPerNet')),
+    Collection('pose', 'simplebaseline_*', 'SimpleBaseline with Res2Net', 'COCO', ('Res2Net', 'deconvolutions')),
+    Collection('saliency', 'dss_*', 'DSS salient objects with Res2Net', 'MSRA-B', ('Res2Net', 'DSS')),
+    Collection('classification', 'imagenet_*', 'ImageNet classification with Res2Net', 'ImageNet-1k', ('Res2Net', )),
+    Collection('classification', 'cifar100_*', 'CIFAR-100 classification with Res2Net', 'CIFAR-100', ('Res2NeXt-29', )),
+    Collection('classification', 'cifar10_*', 'CIFAR-10 classification with Res2Net', 'CIFAR-10', ('Res2NeXt-29', )),
+    Collection('small', 'digits_*', 'Handwritten digits with Res2Net', "scikit-learn's digits", ('Res2Net', )),
+    Collection('small', 'sizes_*', 'Shapes of many sizes with Res2Net', 'generated', ('Res2Net', )),
+    Collection('small', 'cifar10_*', 'CIFAR-10 with narrow Res2NeXt', 'CIFAR-10', ('Res2NeXt-29', )),
+    Collection('small', 'dss_*_ecssd', 'DSS salient objects with small Res2Net', 'ECSSD', ('Res2Net', 'DSS')),
+    Collection('small', 'deeplabv3plus_*_kvasir', 'DeepLabv3+ with small Res2Net for polyps', 'Kvasir-SEG',
+               ('Res2Net', 'ASPP')),
+    Collection('small', 'faster_rcnn_*_bccd', 'Faster R-CNN with small Res2Net for blood cells', 'BCCD',
+               ('Res2Net', 'FPN', 'Faster R-CNN')),
 )
 FOLDERS = tuple(dict.fromkeys(collection.folder for collection in COLLECTIONS))
 
@@ -93,8 +104,8 @@ def find_address(weights: Weights) -> str | None:
 
 def _collection(name: str, collections: list[Collection]) -> Collection | None:
     """The collection of a config; None if it is in none of them."""
-    fitting = [collection for collection in collections if name.startswith(collection.start)]
-    return max(fitting, key=lambda collection: len(collection.start), default=None)
+    fitting = [collection for collection in collections if fnmatchcase(name, collection.names)]
+    return max(fitting, key=lambda collection: len(collection.names), default=None)
 
 
 def _describe(collection: Collection) -> dict[str, Any]:

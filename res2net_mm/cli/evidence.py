@@ -1,19 +1,23 @@
-"""The command ``tools/misc/evidence.py``: Res2Net beside ResNet on two small datasets, with several seeds."""
+"""The command ``tools/misc/evidence.py``: Res2Net beside ResNet on data that anyone can get, with several seeds."""
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..reproduction.evidence import draw_evidence_figure, evidence_markdown, run_experiments, write_datasets
+from ..reproduction.evidence import publish_results, run_experiments, write_datasets
+from ..reproduction.evidence_page import write_page
+from ..reproduction.results import read_results
 from ..reproduction.schedules import SCHEDULES
+from ..reproduction.tables import EVIDENCE_TABLES, Table, read_tables
+from ..utils.errors import UserError
 from .arguments import device_argument
 from .command import TOOL_ERRORS, fail, run_command
 from .reproduce import INTERRUPTED, terminal_output
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run what is missing, and write the report: the command ``tools/misc/evidence.py``."""
+    """Run what is missing, and write the page: the command ``tools/misc/evidence.py``."""
     args = _parse_arguments(argv)
     try:
         run_command(_run, args, errors=TOOL_ERRORS)
@@ -23,32 +27,81 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
-    parser = argparse.ArgumentParser(description='Train Res2Net and ResNet twins on two small datasets with several '
-                                     'seeds, and write the mean and the spread of their accuracies.')
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of every config (3)')
+    parser = argparse.ArgumentParser(description='Train the twins of evidence.yml, Res2Net and ResNet of equal cost, '
+                                     'with several seeds, and write docs/evidence.md. What is finished is not run '
+                                     'again; what was interrupted goes on.')
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help='only these: cifar10, ecssd, ... (all whose data '
+                                                                   'is there)')
+    parser.add_argument('--data', nargs='+', default=[], metavar='NAME=DIR',
+                        help='folders as tools/misc/prepare_data.py makes them; digits and sizes are made here')
     parser.add_argument('--schedule', choices=list(SCHEDULES), default='full',
                         help='full: the configs as they are; short: a tenth; smoke: a few iterations (full)')
     device_argument(parser)
-    parser.add_argument('--data-only', action='store_true', help='make the data and stop')
+    parser.add_argument('--data-only', action='store_true', help='make digits and sizes, and stop')
+    parser.add_argument('--report-only', action='store_true', help='run nothing: write the page from --published')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/evidence'), metavar='DIR',
                         help='where data and runs go (work_dirs/evidence)')
-    parser.add_argument('--report', type=Path, default=Path('docs/results/evidence.md'), metavar='FILE.md',
-                        help='the report; the figure goes beside it (docs/results/evidence.md)')
-    args = parser.parse_args(argv)
-    if args.seeds < 2:
-        parser.error(f'argument --seeds: {args.seeds} must be at least 2, or there is no spread')
-    return args
+    parser.add_argument('--published', type=Path, default=Path('docs/results/evidence/results.jsonl'), metavar='FILE',
+                        help='the results of which the page is made; the figures go beside it (%(default)s)')
+    parser.add_argument('--report', type=Path, default=Path('docs/evidence.md'), metavar='FILE.md',
+                        help='the page (docs/evidence.md)')
+    return parser.parse_args(argv)
 
 
 def _run(args: argparse.Namespace) -> None:
-    """Make the data, run what is missing, and write the report."""
-    output = terminal_output()
-    write_datasets(args.out / 'data', output.log)
-    if args.data_only:
-        return
-    experiments = run_experiments(args.out, args.seeds, args.schedule, args.device, output)
-    figure = args.report.with_suffix('.png')
-    args.report.parent.mkdir(parents=True, exist_ok=True)
-    draw_evidence_figure(experiments, figure)
-    args.report.write_text(evidence_markdown(experiments, args.seeds, args.schedule, figure.name), encoding='utf-8')
-    print(f'Wrote {args.report} and {figure}')
+    """Make the data, run what is missing, and write the page."""
+    tables, output = read_tables(EVIDENCE_TABLES), terminal_output()
+    results = []
+    if not args.report_only:
+        given = _data_folders(args.data, tables)
+        chosen = _choose_tables(args.tables, tables, given)
+        data = {**given, **write_datasets(args.out / 'data', [str(_data_of(table)) for table in chosen], output.log)}
+        if args.data_only:
+            return
+        results = run_experiments(chosen, data, args.out / 'runs', args.schedule, args.device, output)
+    published = publish_results(args.published, results, read_results(args.published, output.warn), tables.values())
+    if not published:
+        raise UserError(f"'{args.published}' has no results")
+    figures = write_page(args.report, list(tables.values()), published, args.published, args.schedule, EVIDENCE_TABLES)
+    print(f'Wrote {", ".join(map(str, [args.report, *figures]))}')
+
+
+def _data_of(table: Table) -> str | None:
+    """The dataset of a table, which is that of all its rows."""
+    return next(iter(table.rows.values())).data
+
+
+def _choose_tables(names: Sequence[str], tables: dict[str, Table], given: dict[str, str]) -> list[Table]:
+    """The tables to run: those that are named, or all whose data is given or made here.
+
+    Raises:
+        UserError: If there is no such table, or its data is not given.
+    """
+    from ..reproduction.evidence import GENERATED
+    unknown = [name for name in names if name not in tables]
+    if unknown:
+        raise UserError(f'no table {unknown[0]}; there are {", ".join(tables)}')
+    there = {*given, *GENERATED}
+    without = [name for name in names if _data_of(tables[name]) not in there]
+    if without:
+        data = _data_of(tables[without[0]])
+        raise UserError(f'{without[0]} needs its data: --data {data}=DIR, as tools/misc/prepare_data.py makes it')
+    return [tables[name] for name in names] or [table for table in tables.values() if _data_of(table) in there]
+
+
+def _data_folders(arguments: Sequence[str], tables: dict[str, Table]) -> dict[str, str]:
+    """Parse ``--data`` as {name of a dataset: folder}.
+
+    Raises:
+        UserError: If it is not of that form, no table has such data, or there is no such folder.
+    """
+    names = sorted({str(_data_of(table)) for table in tables.values()})
+    folders = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition('=')
+        if not equals or name not in names:
+            raise UserError(f'--data {argument}: must be NAME=DIR, with a name of {", ".join(names)}')
+        if not Path(folder).is_dir():
+            raise UserError(f"--data {argument}: folder '{folder}' does not exist")
+        folders[name] = str(Path(folder).resolve())
+    return folders

@@ -15,7 +15,7 @@ from ..reproduction.report import list_tables, settings_table, write_report
 from ..reproduction.results import read_results
 from ..reproduction.runs import Output, reproduce_table
 from ..reproduction.schedules import SCHEDULES
-from ..reproduction.tables import TABLES, Row, Table, read_tables
+from ..reproduction.tables import EVIDENCE_TABLES, Row, Table, read_tables
 from ..utils.errors import UserError
 from ..utils.text import console
 from .arguments import device_argument
@@ -56,7 +56,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/reproduce'), metavar='DIR',
                         help='where the runs go (work_dirs/reproduce)')
     parser.add_argument('--results', type=Path, metavar='FILE', help='results file (results.jsonl in --out)')
-    parser.add_argument('--tables', type=Path, default=TABLES, metavar='FILE', help="tables other than the paper's")
+    parser.add_argument('--tables', type=Path, metavar='FILE',
+                        help="other tables (the paper's, and the experiments of docs/evidence.md)")
     parser.add_argument('--dry-run', action='store_true', help='print the commands, run nothing')
     parser.add_argument('--stop-on-error', action='store_true', help='do not go on to the next row after one failed')
     parser.add_argument('--report', type=Path, metavar='FILE.md', help='only write the results file as Markdown tables')
@@ -69,7 +70,7 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> None:
     """List the tables, report on them, or reproduce one, as the arguments say."""
-    tables = read_tables(args.tables)
+    tables = read_tables(args.tables) if args.tables else {**read_tables(), **read_tables(EVIDENCE_TABLES)}
     settings = RunSettings(
         out=args.out, results=args.results, schedule=args.schedule, from_scratch=args.from_scratch, device=args.device,
         gpus=args.gpus, test_gpus=args.test_gpus, options=_parse_options(args.cfg_options),

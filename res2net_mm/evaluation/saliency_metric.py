@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..models.layers.arguments import OneOf, OrNone, Text, checked
+from ..models.layers.arguments import Flag, OneOf, OrNone, Text, checked
 from ..models.layers.refusal import refuse
 from ..registry import METRICS
 from ..utils.images import image_shape
 from ..utils.masks import read_mask, size_defect
 
-RULES = dict(save_dir=OrNone(Text(file=True)), collect_device=OneOf('cpu', 'gpu'), collect_dir=OrNone(Text(file=True)))
+RULES = dict(save_dir=OrNone(Text(file=True)), by_size=Flag(), collect_device=OneOf('cpu', 'gpu'),
+             collect_dir=OrNone(Text(file=True)))
 
 
 @METRICS.register_module()
@@ -30,13 +31,17 @@ class SaliencyMetric(BaseMetric):
     * ``SET/mae``: the mean absolute error;
     * ``SET/s_measure``: the structure measure;
     * ``SET/e_measure``: the enhanced alignment measure, the greatest of 256 thresholds;
-    * ``SET/weighted_f``: the weighted F of Margolin et al., β² = 1.
+    * ``SET/weighted_f``: the weighted F of Margolin et al., β² = 1;
+    * ``SET/mean_dice``, ``SET/mean_iou``: Dice and IoU, of which papers on polyps have the mean over 256 thresholds and
+      all images, as the code of PraNet computes it.
 
     An image in which nothing is salient has an F of 0, like every other.
 
     Args:
         save_dir (str | None): Folder for the maps, as ``SET/NAME.png``, grey, at the size of the image. Defaults to
             None, they are not saved.
+        by_size (bool): Whether there are also the results ``SET_small/...``, ``SET_medium/...`` and ``SET_large/...``:
+            of each third of the set's images, by the share of their pixels that is salient. Defaults to False.
         collect_device (str): As in mmengine's BaseMetric. Defaults to 'cpu'.
         collect_dir (str | None): As in mmengine's BaseMetric. Defaults to None.
 
@@ -46,7 +51,7 @@ class SaliencyMetric(BaseMetric):
     """
 
     @checked(RULES)
-    def __init__(self, save_dir: str | None = None, collect_device: str = 'cpu',
+    def __init__(self, save_dir: str | None = None, by_size: bool = False, collect_device: str = 'cpu',
                  collect_dir: str | None = None) -> None:
         if collect_dir is not None and collect_device != 'cpu':
             refuse('collect_dir', collect_dir, "None unless collect_device='cpu'")
@@ -56,7 +61,7 @@ class SaliencyMetric(BaseMetric):
         except ImportError as error:
             raise ModuleNotFoundError(
                 "SaliencyMetric needs pysodmetrics: pip install 'res2net_mm[saliency]'") from error
-        self.save_dir = save_dir
+        self.save_dir, self.by_size = save_dir, by_size
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Score the maps of a batch.
@@ -92,8 +97,10 @@ class SaliencyMetric(BaseMetric):
         """
         metrics = {}
         for name in dict.fromkeys(name for name, _ in results):
-            averages = average_scores([scores for set_name, scores in results if set_name == name])
-            metrics.update({f'{name}/{metric}': value for metric, value in averages.items()})
+            of_set = [scores for set_name, scores in results if set_name == name]
+            groups = {name: of_set, **(thirds_by_size(name, of_set) if self.by_size else {})}
+            for group, scores in groups.items():
+                metrics.update({f'{group}/{metric}': value for metric, value in average_scores(scores).items()})
         return metrics
 
 
@@ -109,6 +116,9 @@ class SaliencyScores:
         mae (float): The mean absolute error.
         s (float): The structure measure.
         weighted_f (float): The weighted F.
+        dice (np.ndarray): (256, ), for falling thresholds.
+        iou (np.ndarray): (256, ), likewise.
+        share (float): The share of the pixels that is salient in the mask, 0 to 1.
     """
 
     f: np.ndarray
@@ -118,6 +128,21 @@ class SaliencyScores:
     mae: float
     s: float
     weighted_f: float
+    dice: np.ndarray
+    iou: np.ndarray
+    share: float
+
+
+def thirds_by_size(name: str, scores: Sequence[SaliencyScores]) -> dict[str, list[SaliencyScores]]:
+    """Sort the scores of a set into 'NAME_small', 'NAME_medium' and 'NAME_large', of as many images each.
+
+    Of a number that three does not divide, the small ones get the first that is over, and the medium ones the second.
+    A set of fewer than three images has no groups.
+    """
+    if len(scores) < 3:
+        return {}
+    groups = np.array_split(np.argsort([score.share for score in scores], kind='stable'), 3)
+    return {f'{name}_{size}': [scores[i] for i in group] for size, group in zip(('small', 'medium', 'large'), groups)}
 
 
 def round_to_8_bit(saliency: np.ndarray) -> np.ndarray:
@@ -126,7 +151,7 @@ def round_to_8_bit(saliency: np.ndarray) -> np.ndarray:
 
 
 def average_scores(scores: Sequence[SaliencyScores]) -> dict[str, float]:
-    """Average the scores of a set; of what depends on a threshold the greatest average is taken."""
+    """Average the scores of a set; of what depends on a threshold the greatest, of Dice and IoU the mean."""
 
     def mean(name: str) -> np.ndarray:
         return np.mean([getattr(score, name) for score in scores], axis=0)
@@ -134,7 +159,8 @@ def average_scores(scores: Sequence[SaliencyScores]) -> dict[str, float]:
     precision, recall = mean('precision'), mean('recall')
     f_of_mean = 1.3 * precision * recall / np.maximum(0.3 * precision + recall, np.finfo(float).tiny)
     averages = dict(f_measure=mean('f').max(), f_of_mean=f_of_mean.max(), mae=mean('mae'), s_measure=mean('s'),
-                    e_measure=mean('e').max(), weighted_f=mean('weighted_f'))
+                    e_measure=mean('e').max(), weighted_f=mean('weighted_f'), mean_dice=mean('dice').mean(),
+                    mean_iou=mean('iou').mean())
     return {name: float(value) for name, value in averages.items()}
 
 
@@ -147,9 +173,11 @@ def score_saliency(saliency: np.ndarray, mask: np.ndarray) -> SaliencyScores:
     """
     from py_sod_metrics import (
         MAE,
+        DICEHandler,
         Emeasure,
         FmeasureHandler,
         FmeasureV2,
+        IOUHandler,
         PrecisionHandler,
         RecallHandler,
         Smeasure,
@@ -157,10 +185,12 @@ def score_saliency(saliency: np.ndarray, mask: np.ndarray) -> SaliencyScores:
     )
     by_threshold = dict(with_dynamic=True, with_adaptive=False)
     f = FmeasureV2(dict(f=FmeasureHandler(beta=0.3, **by_threshold), precision=PrecisionHandler(**by_threshold),
-                        recall=RecallHandler(**by_threshold)))
+                        recall=RecallHandler(**by_threshold), dice=DICEHandler(**by_threshold),
+                        iou=IOUHandler(**by_threshold)))
     mae, s, e, weighted = MAE(), Smeasure(), Emeasure(), WeightedFmeasure(beta=1)
     for metric in (f, mae, s, e, weighted):
         metric.step(saliency, 255 * mask)
     curves = {name: result['dynamic'] for name, result in f.get_results().items()}
     return SaliencyScores(**curves, mae=mae.get_results()['mae'], s=s.get_results()['sm'],
-                          e=e.get_results()['em']['curve'], weighted_f=weighted.get_results()['wfm'])
+                          e=e.get_results()['em']['curve'], weighted_f=weighted.get_results()['wfm'],
+                          share=float(mask.mean()))

@@ -4,6 +4,8 @@ Multiply-adds, which the paper calls FLOPs, are those of convolutions and linear
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -36,12 +38,13 @@ def classifier(backbone: dict, classes: int) -> Classifier:
     return Classifier(model, model.out_channels[-1], classes)
 
 
-def count(backbone: dict, image_size: int = 224, classes: int = 1000, norms: bool = True) -> tuple[int, int]:
+def count(backbone: dict, image_size: int | Sequence[int] = 224, classes: int = 1000,
+          norms: bool = True) -> tuple[int, int]:
     """Count parameters and multiply-adds of a backbone with a classifier.
 
     Args:
         backbone (dict): Config of the backbone.
-        image_size (int): Side of the image. Defaults to 224.
+        image_size (int | Sequence[int]): Side of the image, or height and width. Defaults to 224.
         classes (int): Outputs of the classifier. Defaults to 1000.
         norms (bool): Whether parameters of norm layers count (they do not in the CIFAR rows of the paper).
             Defaults to True.
@@ -49,10 +52,11 @@ def count(backbone: dict, image_size: int = 224, classes: int = 1000, norms: boo
     Returns:
         tuple[int, int]: Parameters and multiply-adds.
     """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     with torch.device('meta'):
         model = classifier(backbone, classes).eval()
         with FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, backbone.get('in_channels', 3), image_size, image_size))
+            model(torch.empty(1, backbone.get('in_channels', 3), height, width))
     params = sum(p.numel() for name, p in model.named_parameters()
                  if norms or not isinstance(model.get_submodule(name.rpartition('.')[0]), nn.BatchNorm2d))
     return params, counter.get_total_flops() // 2

@@ -1,38 +1,45 @@
-"""Res2Net beside ResNet, at equal cost and with several seeds, on data that everybody has.
+"""Res2Net beside ResNet of equal cost, with several seeds, on data that anyone can get: the runs of ``evidence.yml``.
 
-Two datasets of small images: handwritten digits, which scikit-learn ships, and generated shapes of all sizes. Every run
-is one of ``runs``, so it is trained once, goes on where it stopped, and leaves a line in a results file.
+Every run is one of ``runs``: it is trained once, goes on where it stopped, and leaves a line in a results file. What is
+published of it is that line, without the folders of the machine.
 """
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
-from typing import cast
 
 from ..datasets.digits import write_digits
 from ..datasets.shapes import write_sizes
-from ..utils.config import load_config
-from .plans import RunSettings, row_config
+from ..utils.whole_file import whole_file, whole_folder
+from .plans import RunSettings
 from .results import Result
 from .runs import Output, reproduce_table
-from .tables import Row, read_tables
+from .tables import Row, Table
 
-EVIDENCE_TABLES = Path(__file__).with_name('evidence.yml')
-
-# Writers of image folders train/CLASS and val/CLASS, as mmpretrain's CustomDataset reads them, by the name of their
-# table in evidence.yml.
-DATASETS: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}
+# Writers of image folders train/CLASS and val/CLASS, as mmpretrain's CustomDataset reads them, of the datasets that
+# need no download; the others are laid out by tools/misc/prepare_data.py.
+GENERATED: dict[str, Callable[[Path], None]] = {'digits': write_digits, 'sizes': write_sizes}
 
 
-def write_datasets(folder: Path, log: Callable[[str], None]) -> None:
-    """Write the datasets that are missing into folders of their names."""
-    for name, write in DATASETS.items():
-        write_once(folder / name, write, log)
+def write_datasets(folder: Path, names: Iterable[str], log: Callable[[str], None]) -> dict[str, str]:
+    """Write those of the generated datasets that are missing.
+
+    Args:
+        folder (Path): Where they go, into folders of their names.
+        names (Iterable[str]): Datasets; those that are not generated are left out.
+        log (Callable[[str], None]): Takes lines on what is done.
+
+    Returns:
+        dict[str, str]: The folders by name.
+    """
+    folders = {name: folder / name for name in names if name in GENERATED}
+    for name, path in folders.items():
+        write_once(path, GENERATED[name], log)
+    return {name: str(path.resolve()) for name, path in folders.items()}
 
 
 def write_once(root: Path, write: Callable[[Path], None], log: Callable[[str], None]) -> None:
@@ -40,188 +47,145 @@ def write_once(root: Path, write: Callable[[Path], None], log: Callable[[str], N
     if root.is_dir():
         return
     log(f'Making {root}')
-    unfinished = root.with_name(f'.{root.name}.unfinished')
-    shutil.rmtree(unfinished, ignore_errors=True)
-    write(unfinished)
-    os.replace(unfinished, root)
+    with whole_folder(root) as unfinished:
+        write(unfinished)
 
 
-# The runs.
+# 1. The runs.
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A row of ``evidence.yml`` with its runs.
-
-    Attributes:
-        title (str): What its table is about.
-        row (Row): The row.
-        results (Sequence[Result]): A result for every seed, in the order of the seeds.
-    """
-    title: str
-    row: Row
-    results: Sequence[Result]
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Accuracies in %, by seed."""
-        return [cast(float, result.measured['top1']) for result in self.results]
-
-    @property
-    def mean(self) -> float:
-        """Mean of the accuracies in %."""
-        return mean(self.accuracies)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the accuracies in %."""
-        return stdev(self.accuracies)
-
-
-def run_experiments(out: Path, seeds: int, schedule: str, device: str | None, output: Output) -> list[Experiment]:
-    """Run every row of the datasets' tables with several seeds; the first that fails stops it.
+def run_experiments(tables: Sequence[Table], data: Mapping[str, str], out: Path, schedule: str, device: str | None,
+                    output: Output) -> list[Result]:
+    """Run what is missing of tables of ``evidence.yml``: all rows with the first seed, then with the next.
 
     Args:
-        out (Path): Folder with the datasets in ``data``; the runs go into its ``runs``.
-        seeds (int): The seeds are 0 to ``seeds`` - 1.
+        tables (Sequence[Table]): The tables.
+        data (Mapping[str, str]): Folders of the data by name, absolute.
+        out (Path): Where the runs and their results go.
         schedule (str): 'full', 'short' or 'smoke'.
         device (str | None): cpu, cuda or cuda:INDEX; None for a GPU if there is one.
         output (Output): Where progress is told.
 
     Returns:
-        list[Experiment]: The rows with their results.
+        list[Result]: All results of the results file.
 
     Raises:
-        ReproductionError: If a run failed.
+        ReproductionError: If a run failed; those after it are left out.
     """
-    tables, results = read_tables(EVIDENCE_TABLES), []
-    for seed in range(seeds):
+    results: list[Result] = []
+    for seed in range(max(row.seeds for table in tables for row in table.runnable_rows)):
         settings = RunSettings(
-            out=out / 'runs', schedule=schedule, device=device, options={'randomness.seed': seed},
+            out=out, schedule=schedule, device=device, options={'randomness.seed': seed},
             option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
-        for name in DATASETS:
-            data: dict[str | None, str] = {name: str((out / 'data' / name).resolve())}
-            results = reproduce_table(tables[name], tables[name].runnable_rows, data, settings, output)
-    return collect_experiments(results, schedule, seeds)
+        for table in tables:
+            rows = [row for row in table.runnable_rows if seed < row.seeds]
+            folders: dict[str | None, str] = {**data}
+            results = reproduce_table(table, rows, folders, settings, output) if rows else results
+    return results
 
 
-def collect_experiments(results: Sequence[Result], schedule: str, seeds: int) -> list[Experiment]:
-    """Take the newest result of every row and seed.
+# 2. The results.
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row of ``evidence.yml`` with its results.
+
+    Attributes:
+        row (Row): The row.
+        results (Mapping[int, Result]): The result of every seed that was run, in the order of the seeds.
+    """
+    row: Row
+    results: Mapping[int, Result]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """What was measured, by seed."""
+        numbers = {seed: result.measured.get(metric) for seed, result in self.results.items()}
+        return {seed: number for seed, number in numbers.items() if number is not None}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours minus the twin, of runs with the same seed.
+
+    Attributes:
+        values (Sequence[float]): By seed.
+    """
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean."""
+        return mean(self.values)
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval of the mean, by Student's t; infinite for one seed."""
+        if len(self.values) < 2:
+            return float('inf')
+        from scipy.stats import t
+        number = len(self.values)
+        return float(t.ppf(0.975, number - 1)) * stdev(self.values) / sqrt(number)
+
+    @property
+    def is_told_from_chance(self) -> bool:
+        """Whether the interval does not hold 0."""
+        return abs(self.mean) > self.half_width
+
+
+def paired_difference(ours: Experiment, twin: Experiment, metric: str) -> Difference | None:
+    """Compare two rows seed by seed; None if no seed was run of both."""
+    left, right = ours.values(metric), twin.values(metric)
+    values = [left[seed] - right[seed] for seed in left if seed in right]
+    return Difference(values) if values else None
+
+
+def collect_experiments(table: Table, results: Sequence[Result], schedule: str) -> dict[str, Experiment]:
+    """Take the newest result of every row and planned seed.
 
     Args:
-        results (Sequence[Result]): The results file.
+        table (Table): The table.
+        results (Sequence[Result]): Results of any kind.
         schedule (str): Only runs of this schedule count.
-        seeds (int): Only the seeds 0 to ``seeds`` - 1 count.
 
     Returns:
-        list[Experiment]: The rows of the datasets' tables that have a result.
+        dict[str, Experiment]: The rows that have a result, by name.
     """
-    tables, experiments = read_tables(EVIDENCE_TABLES), []
-    for table in (tables[name] for name in DATASETS):
-        for row in table.rows.values():
-            of_row = [result for result in results if result.belongs_to(row)
-                      and result.schedule == schedule and result.seed in range(seeds)]
-            by_seed = {result.seed: result for result in sorted(of_row, key=lambda result: result.test.date)}
-            if by_seed:
-                runs = [by_seed[seed] for seed in range(seeds) if seed in by_seed]
-                experiments.append(Experiment(table.title, row, runs))
+    experiments = {}
+    for row in table.rows.values():
+        by_seed = {result.seed: result for result in sorted(results, key=lambda result: result.test.date)
+                   if result.belongs_to(row) and result.schedule == schedule}
+        found = {seed: by_seed[seed] for seed in range(row.seeds) if seed in by_seed}
+        if found:
+            experiments[row.name] = Experiment(row, found)
     return experiments
 
 
-# The report.
-
-
-def model_cost(row: Row) -> tuple[int, int]:
-    """Parameters and multiply-adds of a row's model at the size of its images."""
-    from ..models.complexity import count
-    cfg = load_config(row_config(row))
-    return count(cfg.model.backbone, cfg.image_size, cfg.model.head.num_classes)
-
-
-REPORT = """# Res2Net beside ResNet, without ImageNet
-
-<!-- python tools/misc/evidence.py --seeds {seeds} -->
-
-The paper's classification results need ImageNet or CIFAR-100. These two experiments need nothing: handwritten digits
-that scikit-learn ships (1797 real images of 8 x 8 pixels, 599 of them held out), and generated shapes whose size
-varies by a factor of 8 (2400 to train, 2000 held out). Res2Net-26 and ResNet-26 have multiply-adds that differ by less
-than 3 % and the same recipe (`configs/_base_/small_images.py`).{caution}
-
-Accuracy in % on the held-out images, after the last epoch:
-
-{rows}
-
-{gains}
-
-The spread is the standard deviation over the seeds, which are the initial weights and the order of the images; data and
-split are the same in all runs.
-
-![Accuracy of every run]({figure})
-
-Measured with `python tools/misc/evidence.py --seeds {seeds}`: {provenance}."""
-
-
-def evidence_markdown(experiments: Sequence[Experiment], seeds: int, schedule: str, figure: str) -> str:
-    """Format the report as Markdown.
+def publish_results(path: Path, new: Sequence[Result], old: Sequence[Result], tables: Iterable[Table]) -> list[Result]:
+    """Add results to the published file, with the names of the datasets in place of their folders.
 
     Args:
-        experiments (Sequence[Experiment]): The rows with their results.
-        seeds (int): Number of seeds.
-        schedule (str): The schedule of the runs.
-        figure (str): File name of the figure.
+        path (Path): The file, one line of JSON for each.
+        new (Sequence[Result]): Results of a results file; those of other tables are left out.
+        old (Sequence[Result]): What the published file has; nothing of it is taken out.
+        tables (Iterable[Table]): The tables that are published.
 
     Returns:
-        str: The report.
+        list[Result]: What the file has now, in the order of their dates.
     """
-    caution = '' if schedule == 'full' else f'\n\n**Schedule {schedule}: a trial, not a result.**'
-    rows = ['| data | model | M parameters | M multiply-adds | by seed | mean ± spread |', '|---|---|---|---|---|---|']
-    for experiment in experiments:
-        params, macs = model_cost(experiment.row)
-        accuracies = ', '.join(f'{accuracy:.2f}' for accuracy in experiment.accuracies)
-        rows.append(f'| {experiment.title} | {experiment.row.model} | {params / 1e6:.2f} | {macs / 1e6:.1f} | '
-                    f'{accuracies} | {experiment.mean:.2f} ± {experiment.spread:.2f} |')
-    return REPORT.format(seeds=seeds, rows='\n'.join(rows), gains='\n'.join(_gain_lines(experiments)), caution=caution,
-                         figure=figure, provenance=_provenance_line(experiments)) + '\n'
+    rows = [row for table in tables for row in table.rows.values()]
+    merged = {_identity(result): result for result in old}
+    for result in new:
+        row = next((row for row in rows if result.belongs_to(row)), None)
+        if row:
+            published = replace(result, data=row.data, train=replace(result.train, data=row.data))
+            merged.setdefault(_identity(published), published)
+    results = sorted(merged.values(), key=lambda result: result.test.date)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(''.join(json.dumps(asdict(result), allow_nan=False) + '\n' for result in results).encode())
+    return results
 
 
-def _gain_lines(experiments: Sequence[Experiment]) -> list[str]:
-    by_row = {(experiment.row.table, experiment.row.name): experiment for experiment in experiments}
-    lines = []
-    for ours in experiments:
-        if ours.row.twin:
-            twin = by_row[ours.row.table, ours.row.twin]
-            gain = ours.mean - twin.mean
-            error = sqrt(ours.spread**2 / len(ours.results) + twin.spread**2 / len(twin.results))
-            reading = ': no difference can be told from chance' if abs(gain) < 2 * error else ''
-            lines.append(f'* {ours.title}: {ours.row.model} minus {twin.row.model} is {gain:+.2f}, with a standard '
-                         f'error of {error:.2f}{reading}.')
-    return lines
-
-
-def _provenance_line(experiments: Sequence[Experiment]) -> str:
-    results = [result for experiment in experiments for result in experiment.results]
-    seconds = sum(result.train.seconds + result.test.seconds for result in results)
-    devices = sorted({f'{result.train.device}, PyTorch {result.train.torch}, commit {result.train.commit}'
-                      for result in results})
-    dates = sorted(result.test.date[:10] for result in results)
-    return (f'{"; ".join(devices)}; {dates[0]}{f" to {dates[-1]}" if dates[-1] != dates[0] else ""}; '
-            f'{len(results)} runs in {seconds / 60:.0f} minutes')
-
-
-def draw_evidence_figure(experiments: Sequence[Experiment], path: Path) -> None:
-    """Draw every run as a dot, and mean and spread of the runs of a row as a bar with whiskers."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    titles = list(dict.fromkeys(experiment.title for experiment in experiments))
-    figure, axes = plt.subplots(1, len(titles), figsize=(4 * len(titles), 3.5), layout='constrained', squeeze=False)
-    for axis, title in zip(axes[0], titles):
-        of_title = [experiment for experiment in experiments if experiment.title == title]
-        for x, experiment in enumerate(of_title):
-            colour, accuracies = f'C{x}', experiment.accuracies
-            axis.errorbar(x, experiment.mean, experiment.spread, fmt='_', markersize=30, capsize=8, color=colour)
-            axis.plot([x + 0.25] * len(accuracies), accuracies, 'o', color=colour, alpha=0.6)
-        axis.set(title=title, ylabel='accuracy %', xlim=(-0.6, len(of_title) - 0.4), xticks=range(len(of_title)),
-                 xticklabels=[experiment.row.model for experiment in of_title])
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+def _identity(result: Result) -> tuple[str, str]:
+    return result.config_hash, result.test.date

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 TABLES = Path(__file__).with_name('tables.yml')
+EVIDENCE_TABLES = Path(__file__).with_name('evidence.yml')  # experiments that the paper does not have
 ROLES = ('baseline', 'ours', 'gain')
 
 
@@ -52,6 +53,7 @@ class Row:
         config (str | None): The config that measures the same; None as long as there is none.
         changes (Mapping[str, Any]): What the row changes in its config, by dotted key.
         series (tuple[str, ...]): The lines of the table's figure that the row is a point of.
+        seeds (int): The experiment is done with the seeds from 0 to this number, exclusive.
         paper (Mapping[str | None, Mapping[str, float]]): The paper's numbers by setting and metric.
         official (Mapping[str | None, Mapping[str, float]]): The same of the authors' repositories.
     """
@@ -65,6 +67,7 @@ class Row:
     config: str | None
     changes: Mapping[str, Any]
     series: tuple[str, ...]
+    seeds: int
     paper: Mapping[str | None, Mapping[str, float]]
     official: Mapping[str | None, Mapping[str, float]]
 
@@ -182,13 +185,15 @@ def _parse_row(table_name: str, name: str, row: dict[str, Any], table: dict[str,
                settings: Mapping[str | None, str | None]) -> Row:
     columns, where = table['columns'], f'{table_name}, row {name}'
     row = {'split': None, 'twin': None, 'config': None, 'changes': {}, 'series': [], 'paper': None, 'official': None,
-           'data': table.get('data'), **row}
+           'data': table.get('data'), 'seeds': table.get('seeds', 1), **row}
     row['series'] = [row['series']] if isinstance(row['series'], str) else row['series']
     if row['role'] not in ROLES:
         raise ValueError(f'{where}: role {row["role"]!r} must be one of {", ".join(ROLES)}')
     if not isinstance(row['changes'], dict) or not all(isinstance(key, str) for key in row['changes']):
         raise ValueError(f'{where}: changes {row["changes"]!r} must be values by dotted key, as in '
                          '{model.backbone.scales: 2}')
+    if not isinstance(row['seeds'], int) or row['seeds'] < 1:
+        raise ValueError(f'{where}: seeds {row["seeds"]!r} must be a number of runs, 1 or more')
     if not isinstance(row['series'], list):
         raise ValueError(f'{where}: series {row["series"]!r} must be a name or a list of names')
     if row['series'] and len(columns) < 2:

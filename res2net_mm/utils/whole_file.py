@@ -1,4 +1,4 @@
-"""Files that are whole or not there, however the process that writes them ends."""
+"""Files and folders that are whole or not there, however the process that writes them ends."""
 from __future__ import annotations
 
 import errno
@@ -51,6 +51,29 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
     finally:
         unfinished.unlink(missing_ok=True)
     flush_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Name a folder to make, ``.NAME.unfinished``, which takes the name of ``path`` when it is complete.
+
+    After an error nothing of it is left; what a killed process leaves is removed by the next.
+
+    Args:
+        path (str | Path): The folder; there must be none of the name, or an empty one.
+
+    Yields:
+        Path: The folder to make.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}{UNFINISHED}')
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def missing_space(folder: Path, size: int | None) -> str:

@@ -21,6 +21,8 @@ TWINS = {  # whose names are no rule
     'imagenet_r2nx50_8c4w4s.py': 'imagenet_rx50_32x4d.py',
     'imagenet_dla60_r2n.py': 'imagenet_dla60.py',
     'imagenet_dla60_r2nx.py': 'imagenet_dla60x.py',
+    'cifar10_narrow_r2nx29_2c24w4s.py': 'cifar10_narrow_rx29_3c48w.py',
+    'cifar10_narrow_r2nx29_2c24w4s_se.py': 'cifar10_narrow_rx29_3c48w_se.py',
 }
 MMDETS_TWINS = {  # mmdet's own recipes
     'faster_rcnn_r2n101_v1b_coco.py': 'mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',

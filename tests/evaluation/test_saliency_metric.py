@@ -32,3 +32,39 @@ def test_metric_and_masks_of_other_kinds(tmp_path):
                                    img_path=str(tmp_path / 'wide.jpg'), set_name='ecssd')])
     with pytest.raises(ValueError, match='no set_name'):
         metric.process(None, [dict(seg_logits=dict(data=saliency), seg_map_path='')])
+
+
+def score(metric, tmp_path, name, saliency, mask):
+    write_image(tmp_path / f'{name}.png', 255 * mask.astype(np.uint8))
+    metric.process(None, [dict(seg_logits=dict(data=torch.as_tensor(saliency)[None].float()),
+                               seg_map_path=str(tmp_path / f'{name}.png'), img_path=f'{name}.jpg', set_name='set')])
+
+
+def test_dice_and_iou(tmp_path):
+    """Means over 256 thresholds and all images: of a map of two values, which every threshold above 0 cuts alike."""
+    metric = METRICS.build(dict(type='res2net_mm.SaliencyMetric'))
+    mask, found = np.zeros((16, 16), bool), np.zeros((16, 16))
+    mask[:8, :8], found[:8, :4], found[8:, :2] = True, 1, 1  # 64 pixels are of the object, 48 are found, 32 of both
+    score(metric, tmp_path, 'a', found, mask)
+    one = metric.compute_metrics(metric.results)
+    dice, iou, everything = 2 * 32 / (64 + 48), 32 / 80, 64 / 256
+    assert one['set/mean_dice'] == pytest.approx((255 * dice + 2 * everything / (1 + everything)) / 256, abs=1e-3)
+    assert one['set/mean_iou'] == pytest.approx((255 * iou + everything) / 256, abs=1e-3)
+    score(metric, tmp_path, 'b', mask, mask)
+    assert metric.evaluate(2)['set/mean_dice'] == pytest.approx((one['set/mean_dice'] + 1) / 2, abs=5e-3)
+
+
+def test_scores_by_size(tmp_path):
+    metric = METRICS.build(dict(type='res2net_mm.SaliencyMetric', by_size=True))
+    for size, good in ((9, True), (3, False), (12, True), (4, False), (6, True), (5, False), (14, False)):
+        mask = np.zeros((16, 16), bool)
+        mask[:size, :size] = True
+        score(metric, tmp_path, f'{size}', mask if good else ~mask, mask)
+    log = metric.evaluate(7)
+    # 3, 4 and 5 are small, 6 and 9 medium, 12 and 14 large.
+    assert [log[f'set_{size}/mae'] for size in ('small', 'medium', 'large')] == [1, 0, 0.5]
+    assert log['set/mae'] == pytest.approx(4 / 7) and {'set_small/f_measure', 'set_large/mean_iou'} <= log.keys()
+    score(metric, tmp_path, 'one', np.ones((16, 16)), np.ones((16, 16), bool))
+    assert not any('small' in name for name in metric.evaluate(1))  # too few for thirds
+    with pytest.raises(ValueError, match='by_size'):
+        METRICS.build(dict(type='res2net_mm.SaliencyMetric', by_size='yes'))

@@ -98,7 +98,8 @@ def test_shapes(size, first_block, out_indices):
 
 
 @pytest.mark.parametrize('argument, value', [
-    ('depth', 29), ('scales', 2), ('base_width', 8), ('groups', 4), ('first_block', 'stage'), ('se_reduction', 16),
+    ('depth', 29), ('scales', 2), ('base_width', 8), ('groups', 4), ('base_channels', 32), ('first_block', 'stage'),
+    ('se_reduction', 16),
     ('in_channels', 1), ('norm_cfg', dict(type='GN', num_groups=1)),
 ])
 def test_argument_changes_weights(argument, value):

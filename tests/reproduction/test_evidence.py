@@ -1,64 +1,123 @@
-"""Res2Net beside ResNet on small datasets: the data, the runs and the report."""
-import ast
+"""Res2Net beside ResNet with several seeds: the plan, the data, the runs, the published results and the page."""
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
-from helpers import TOOLS
+from helpers import TOOLS, expect_failure
 from result_cases import sample_result
 
 from res2net_mm.cli.evidence import main
-from res2net_mm.reproduction import evidence
-from res2net_mm.reproduction.plans import row_config
-from res2net_mm.reproduction.results import RunRecord, TrainingRecord
-from res2net_mm.reproduction.tables import read_tables
+from res2net_mm.reproduction import evidence, evidence_page
+from res2net_mm.reproduction.results import RunRecord, TrainingRecord, read_results
+from res2net_mm.reproduction.tables import EVIDENCE_TABLES, read_tables
 from res2net_mm.utils import provenance as machine
 
-TABLES = read_tables(evidence.EVIDENCE_TABLES)
+TABLES = read_tables(EVIDENCE_TABLES)
+TWINS = [(name, row.name) for name, table in TABLES.items() for row in table.rows.values()
+         if row.twin and not row.series]
+SCOPES = dict(cifar10='mmpretrain', digits='mmpretrain', sizes='mmpretrain', ecssd='mmseg', kvasir='mmseg',
+              bccd='mmdet')
 
 
-def header(row):
-    return ' '.join(ast.get_docstring(ast.parse(row_config(row).read_text())).split())
+@pytest.mark.parametrize(('name', 'row'), TWINS)
+def test_twins_cost_the_same(name, row):
+    pytest.importorskip(SCOPES[name])
+    ours = TABLES[name].rows[row]
+    (_, twin_macs), (_, macs) = evidence_page.model_cost(TABLES[name].twin_of(ours)), evidence_page.model_cost(ours)
+    assert macs / twin_macs == pytest.approx(1, abs=0.02 if name == 'cifar10' else 0.031)
 
 
-@pytest.mark.parametrize('name', evidence.DATASETS)
-def test_twins_cost_the_same(name):
-    pytest.importorskip('mmpretrain')
-    twin, ours = TABLES[name].rows['r26'], TABLES[name].rows['r2n26']
-    (twin_params, twin_macs), (params, macs) = evidence.model_cost(twin), evidence.model_cost(ours)
-    assert macs / twin_macs == pytest.approx(1, abs=0.03)
-    assert f'{params / 1e6:.2f} M' in header(ours) and f'{twin_params / 1e6:.2f} M' in header(twin)
-    assert f'{100 * (1 - twin_macs / macs):.1f} % less' in header(ours)
+def test_the_plan():
+    assert {name: {row.seeds for row in table.rows.values()} for name, table in TABLES.items()
+            if not any(row.series for row in table.rows.values())} == {name: {3} for name in SCOPES}
 
 
-def seed_result(row, seed, accuracy, date='2026-01-01', **changed):
-    run = dict(date=date, device='a processor', torch='2.0', commit='0123', seconds=30.0)
-    return sample_result(row, seed=seed, measured=dict(top1=accuracy), train=TrainingRecord(**run),
-                         test=RunRecord(**run), **changed)
+def seed_result(row, seed, measured, date='2026-01-01', **changed):
+    run = dict(date=date, device='a processor', torch='2.0', commit='0123', seconds=1800.0)
+    values = dict(table=row.table, seed=seed, measured=measured, config_hash=f'{row.name}{seed}',
+                  train=TrainingRecord(**run, data='/somewhere/data'), test=RunRecord(**run), data='/somewhere/data')
+    return sample_result(row, **{**values, **changed})
 
 
-def test_summary_and_report(tmp_path, monkeypatch):
-    r26, r2n26 = TABLES['digits'].rows.values()
-    results = [seed_result(r26, seed, 98 + seed) for seed in (1, 0, 2)]
-    results += [seed_result(r2n26, seed, 99.) for seed in (0, 1)] + [seed_result(r2n26, 5, 0.)]
-    results += [seed_result(r2n26, 0, 97., '2026-02-01'), seed_result(r2n26, 2, 10., schedule='smoke')]
-    results += [seed_result(TABLES['digits_dimensions'].rows['start'], 0, 90.),
-                seed_result(r26, 0, 90., changes={'a': 1})]  # others
-    experiments = evidence.collect_experiments(results, 'full', 3)
-    assert [(experiment.row.name, experiment.accuracies) for experiment in experiments] == [
-        ('r26', [98, 99, 100]), ('r2n26', [97., 99.])]
-    monkeypatch.setattr(evidence, 'model_cost', lambda row: (2e6, 7e6))
-    text = evidence.evidence_markdown(experiments, seeds=3, schedule='full', figure='report.png')
-    assert '| ResNet-26 | 2.00 | 7.0 | 98.00, 99.00, 100.00 | 99.00 ± 1.00 |' in text
-    assert '97.00, 99.00 | 98.00 ± 1.41 |' in text
-    assert 'Res2Net-26 minus ResNet-26 is -1.00, with a standard error of 1.15' in text  # also when it is worse
-    assert '2026-01-01 to 2026-02-01; 5 runs in 5 minutes' in text and 'a trial' not in text
-    assert '](report.png)' in text
-    assert 'a trial, not a result' in evidence.evidence_markdown(experiments, 3, 'smoke', 'report.png')
-    evidence.draw_evidence_figure(experiments, tmp_path / 'report.png')
-    assert cv2.imread(str(tmp_path / 'report.png')).std() > 5
+def scores(f, mae):
+    return dict(ecssd_f=f, ecssd_mae=mae)
+
+
+def ecssd_results():
+    r26, r2n26 = TABLES['ecssd'].rows.values()
+    results = [seed_result(r26, seed, scores(0.70 + 0.01 * seed, 0.2)) for seed in (1, 0, 2)]
+    results += [seed_result(r2n26, seed, scores(0.72 + 0.011 * seed, 0.2 - 0.1 * (seed == 1)), '2026-02-01')
+                for seed in range(3)]
+    return results
+
+
+def test_differences_and_their_interval():
+    table = TABLES['ecssd']
+    results = ecssd_results()
+    r2n26 = table.rows['r2n26']
+    others = [seed_result(r2n26, 5, scores(0, 0)), seed_result(r2n26, 0, scores(0, 0), schedule='smoke'),
+              seed_result(r2n26, 0, scores(0, 0), '2026-01-15'), seed_result(r2n26, 0, scores(0, 0), changes={'a': 1})]
+    found = evidence.collect_experiments(table, results + others, 'full')
+    assert {name: list(experiment.results) for name, experiment in found.items()} == {
+        'r26': [0, 1, 2], 'r2n26': [0, 1, 2]}
+    assert found['r2n26'].values('ecssd_f') == {0: 0.72, 1: 0.731, 2: 0.742}
+    difference = evidence.paired_difference(found['r2n26'], found['r26'], 'ecssd_f')
+    assert difference.values == pytest.approx([0.02, 0.021, 0.022]) and difference.mean == pytest.approx(0.021)
+    assert difference.half_width == pytest.approx(4.303 * 0.001 / 3**0.5, rel=1e-3)  # Student's t, 2 degrees of freedom
+    assert difference.is_told_from_chance
+    assert not evidence.paired_difference(found['r2n26'], found['r26'], 'ecssd_mae').is_told_from_chance
+    assert evidence.paired_difference(found['r2n26'], found['r26'], 'ecssd_s') is None
+    assert evidence.Difference([0.5]).half_width == float('inf') and not evidence.Difference([0.5]).is_told_from_chance
+
+
+def test_published_results_and_page(tmp_path, capsys):
+    results, file, page = ecssd_results(), tmp_path / 'results' / 'results.jsonl', tmp_path / 'evidence.md'
+    other = sample_result(read_tables()['table7'].rows['r50'], measured=dict(miou=78.0))
+    published = evidence.publish_results(file, [*results[:4], other], [], TABLES.values())
+    assert len(published) == 4 and '/somewhere' not in file.read_text()
+    assert [result.data for result in published] == [result.train.data for result in published] == ['ecssd'] * 4
+    assert read_results(file, pytest.fail) == published
+    changed = replace(results[0], measured=scores(0.99, 0))  # what is published stays
+    published = evidence.publish_results(file, [changed, *results], published, TABLES.values())
+    assert len(published) == 6 and 0.99 not in [result.measured['ecssd_f'] for result in published]
+    main(['--report-only', '--published', str(file), '--report', str(page)])
+    assert capsys.readouterr().out == f'Wrote {page}, {tmp_path / "results" / "ecssd.png"}\n'
+    text = page.read_text()
+    assert '| ResNet-26 | ' in text and '| 3 | 0.710 ± 0.010 | 0.200 ± 0.000 |' in text
+    assert '| Res2Net-26 26w4s minus ResNet-26 | F | +0.021 | [+0.019, +0.023] | +0.020, +0.021, +0.022 |' in text
+    assert 'rarely make in F (+0.021).' in text and 'no difference can be told from chance in MAE.' in text
+    assert '2026-01-01 to 2026-02-01; 6 runs in 6.0 hours' in text and 'a trial' not in text
+    assert '![Salient objects, ECSSD](results/ecssd.png)' in text and '(results/results.jsonl)' not in text
+    assert text.count('\n## ') == 1  # of what was run
+    assert cv2.imread(str(tmp_path / 'results' / 'ecssd.png')).std() > 5
+    before = text, (tmp_path / 'results' / 'ecssd.png').read_bytes()
+    main(['--report-only', '--published', str(file), '--report', str(page)])
+    assert (page.read_text(), (tmp_path / 'results' / 'ecssd.png').read_bytes()) == before
+
+
+def test_page_of_a_trial_and_of_one_seed(tmp_path):
+    results = [replace(result, schedule='smoke') for result in ecssd_results() if result.seed == 0]
+    evidence_page.write_page(tmp_path / 'a.md', [TABLES['ecssd']], results, tmp_path / 'results.jsonl', 'smoke',
+                             EVIDENCE_TABLES)
+    text = (tmp_path / 'a.md').read_text()
+    assert 'a trial, not a result' in text and '| 1 | 0.700 | 0.200 |' in text and '| +0.020 | - | +0.020 |' in text
+
+
+def test_bad_arguments(tmp_path, capsys):
+    (tmp_path / 'data').mkdir()
+    for argv, message in ((['nothing'], 'no table nothing; there are cifar10, ecssd'),
+                          (['ecssd'], 'ecssd needs its data: --data ecssd=DIR'),
+                          (['--data', 'ecssd'], 'must be NAME=DIR, with a name of bccd, cifar10'),
+                          (['--data', f'coco={tmp_path}'], 'must be NAME=DIR'),
+                          (['--data', f'ecssd={tmp_path}/none'], "folder '.*none' does not exist"),
+                          (['--report-only', '--published', str(tmp_path / 'none')], "'.*none' has no results")):
+        argv = [*argv, '--out', str(tmp_path / 'out'), '--report', str(tmp_path / 'a.md')]
+        expect_failure(capsys, main, argv, message)
+    assert not (tmp_path / 'a.md').exists()
 
 
 def test_data_is_written_once_and_whole(tmp_path):
@@ -76,18 +135,19 @@ def test_data_is_written_once_and_whole(tmp_path):
 
 
 def test_data_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(evidence, 'DATASETS', {'digits': lambda root: evidence.write_sizes(root, 8, 4)})
+    monkeypatch.setitem(evidence.GENERATED, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
     monkeypatch.setattr(subprocess, 'call', lambda command: pytest.fail(f'ran {command}'))
-    main(['--data-only', '--out', str(tmp_path), '--report', str(tmp_path / 'report.md')])
+    main(['digits', '--data-only', '--out', str(tmp_path), '--report', str(tmp_path / 'report.md')])
     assert len(list(tmp_path.glob('data/digits/train/*/*.png'))) == 8 and not (tmp_path / 'report.md').exists()
+    assert not (tmp_path / 'data' / 'sizes').exists()
 
 
 @pytest.mark.slow
 def test_one_run_for_real(tmp_path, monkeypatch):
     """Train and test a config on a few images, as tools/misc/evidence.py does; then the report alone."""
     pytest.importorskip('mmpretrain')
-    monkeypatch.setitem(evidence.DATASETS, 'digits', lambda root: evidence.write_sizes(root, 8, 4))
-    monkeypatch.setitem(evidence.DATASETS, 'sizes', lambda root: evidence.write_sizes(root, 8, 4))
+    for name in evidence.GENERATED:
+        monkeypatch.setitem(evidence.GENERATED, name, lambda root: evidence.write_sizes(root, 8, 4))
     ran = []
 
     def play(command):
@@ -105,20 +165,21 @@ def test_one_run_for_real(tmp_path, monkeypatch):
     real = subprocess.call
     monkeypatch.setattr(subprocess, 'call', play)
     monkeypatch.setattr(machine, 'probe_torch', lambda device: ('2.0', 'a processor'))
-    argv = ['--seeds', '2', '--schedule', 'smoke', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--report',
-            str(tmp_path / 'docs' / 'evidence.md')]
+    argv = ['digits', 'sizes', '--schedule', 'smoke', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--report',
+            str(tmp_path / 'docs' / 'evidence.md'), '--published', str(tmp_path / 'docs' / 'results.jsonl')]
     main(argv)
     assert len(ran) == 1 and 'train.py' in str(ran[0])
     log = next(Path(ran[0][ran[0].index('--work-dir') + 1]).glob('*/vis_data/scalars.json')).read_text()
     assert '"loss"' in log and 'accuracy/top1' in log
     text = (tmp_path / 'docs' / 'evidence.md').read_text()
-    assert text.count('| Res2Net-26 |') == 2 and (tmp_path / 'docs' / 'evidence.png').is_file()
+    assert text.count('| Res2Net-26 26w4s | ') == 2 and (tmp_path / 'docs' / 'digits.png').is_file()
+    lines = (tmp_path / 'docs' / 'results.jsonl').read_text().splitlines()
+    assert sorted({json.loads(line)['seed'] for line in lines}) == [0, 1, 2] and len(lines) == 12
     monkeypatch.setattr(subprocess, 'call', lambda command: pytest.fail(f'ran {command}'))
     main(argv)  # everything is there
-    with pytest.raises(SystemExit):
-        main(['--seeds', '1'])
+    assert (tmp_path / 'docs' / 'evidence.md').read_text() == text
 
 
 def test_help():
     shown = subprocess.run([sys.executable, TOOLS / 'misc' / 'evidence.py', '--help'], capture_output=True, text=True)
-    assert shown.returncode == 0 and '--seeds N' in shown.stdout
+    assert shown.returncode == 0 and '--report-only' in shown.stdout

@@ -18,14 +18,17 @@ from ..layers.bottle2neck import BN, Bottle2neck, make_shortcut
 from ..layers.build import build_conv, build_norm
 from .base import COMMON_RULES, MOST_SCALES, Backbone
 
-STAGE_CHANNELS = (256, 512, 1024)
 RULES = dict(
     depth=Integer(11, 2000, where=lambda depth, arguments: depth % 9 == 2, what='9n + 2: 11, 20, 29, 38, ...'),
     scales=Integer(1, MOST_SCALES),
-    base_width=Integer(1),
+    base_channels=Integer(1),
+    base_width=Integer(
+        1, where=lambda width, arguments: width * arguments['base_channels'] >= 64,
+        what=lambda arguments: f'at least {-(-64 // arguments["base_channels"])}, or splits of the first stage '
+        f'({arguments["base_channels"]} planes) have no channels'),
     groups=Integer(1),
     first_block=OneOf('grouped', 'stage'),
-    se_reduction=Integer(0, STAGE_CHANNELS[0]),
+    se_reduction=Integer(0, lambda arguments: 4 * arguments['base_channels']),
     out_indices=Integers(Integer(0, 2), distinct=True),
     frozen_stages=Integer(-1, 3),
     **COMMON_RULES,
@@ -36,19 +39,22 @@ RULES = dict(
 class CifarRes2NeXt(Backbone):
     """Three stages of :class:`Bottle2neck` at strides 1, 2 and 4, with 256, 512 and 1024 channels (paper section 4.3).
 
-    The defaults give Res2NeXt-29, 6c×24w×4s. ResNeXt-29, 8c×64w is ``scales=1, base_width=64, groups=8``.
+    The defaults give Res2NeXt-29, 6c×24w×4s. ResNeXt-29, 8c×64w is ``scales=1, base_width=64, groups=8``. A smaller
+    ``base_channels`` makes stem, stages and splits narrower alike.
 
     Args:
         depth (int): 9n + 2 layers, at most 2000, n blocks in every stage. Defaults to 29.
         scales (int): Splits of a block, s, at most 256; 1 gives ResNeXt. Defaults to 4.
         base_width (int): Channels of one group of one split in the first stage, w. A split has ⌊p·w/64⌋·groups in the
-            stage of p = 64, 128 or 256 planes. Defaults to 24.
+            stage of p planes, which are ``base_channels``, and twice and four times as many. Defaults to 24.
         groups (int): Groups of the 3×3 convolutions (cardinality, c). Defaults to 6.
         first_block (str): The first block of each stage. 'grouped': no splits, one 3×3 over all s·c·w channels in s·c
             groups, as in the paper's Table 4. 'stage': the stage block of the ImageNet models, which adds nothing
             between its splits and pools the last one. With ``scales=1`` they are the same. Defaults to 'grouped'.
-        se_reduction (int): Channels per hidden unit of a squeeze-and-excitation in every block, at most 256; the
-            paper's SE rows do not say theirs, SENet's is 16; 0 for none. Defaults to 0.
+        base_channels (int): Channels of the stem, and planes of the first stage, whose output has 4 times as many.
+            Defaults to 64.
+        se_reduction (int): Channels per hidden unit of a squeeze-and-excitation in every block, at most those of the
+            first stage; the paper's SE rows do not say theirs, SENet's is 16; 0 for none. Defaults to 0.
         in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
             :class:`PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2).
@@ -72,7 +78,6 @@ class CifarRes2NeXt(Backbone):
         [(1, 256, 32, 32), (1, 512, 16, 16), (1, 1024, 8, 8)]
     """
 
-    stage_channels = STAGE_CHANNELS
     stage_strides = (1, 2, 4)
 
     @checked(RULES, REPLACED_OF_BACKBONES)
@@ -81,6 +86,7 @@ class CifarRes2NeXt(Backbone):
                  scales: int = 4,
                  base_width: int = 24,
                  groups: int = 6,
+                 base_channels: int = 64,
                  first_block: str = 'grouped',
                  se_reduction: int = 0,
                  in_channels: int = 3,
@@ -93,10 +99,11 @@ class CifarRes2NeXt(Backbone):
         super().__init__(out_indices, frozen_stages, norm_eval, False, init_cfg)
         self.variant = f'CIFAR Res2NeXt-{depth} {groups}c{base_width}w{scales}s'
 
-        self.conv1 = build_conv(None, in_channels, 64, 3)
-        self.bn1 = build_norm(norm_cfg, 64)
+        self.conv1 = build_conv(None, in_channels, base_channels, 3)
+        self.bn1 = build_norm(norm_cfg, base_channels)
         self.relu = nn.ReLU(inplace=True)
-        channels = 64
+        self.stage_channels = tuple(4 * base_channels * 2**i for i in range(3))
+        channels = base_channels
         for i, (out_channels, stage_stride) in enumerate(zip(self.stage_channels, (1, 2, 2))):
             width = out_channels // 4 * base_width // 64 * groups
             blocks = []
@@ -126,5 +133,5 @@ class CifarRes2NeXt(Backbone):
         return [self.conv1, self.bn1]
 
     def forward_stem(self, x: Tensor) -> Tensor:
-        """(n, in_channels, h, w) -> (n, 64, h, w)."""
+        """(n, in_channels, h, w) -> (n, base_channels, h, w)."""
         return self.relu(self.bn1(self.conv1(x)))

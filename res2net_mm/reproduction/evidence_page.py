@@ -1,0 +1,226 @@
+"""docs/evidence.md and its figures, from the published results and the plan in ``evidence.yml``."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from ..utils.config import load_config
+from ..utils.text import markdown_table
+from .evidence import Difference, Experiment, collect_experiments, paired_difference
+from .figure import draw_series_figure
+from .plans import row_config
+from .results import Result
+from .tables import Metric, Row, Table
+
+MOST_PANELS = 4  # of a figure: the first metrics
+
+PAGE = """# Does Res2Net gain what the paper says, where we can measure it?
+
+<!-- Written by python tools/misc/evidence.py --report-only, from {results}. Do not edit. -->
+
+The paper's experiments need ImageNet, COCO and days on GPUs. These are its claims in small: Res2Net beside ResNet of
+equal cost, twins that differ in the backbone alone, on public data, from random weights, with several seeds. The plan,
+[evidence.yml]({plan}), with models, seeds and metrics was committed before the first run, and no run was left out or
+repeated because of its result.{caution}
+
+How to read it: *mean ± deviation* is of the seeds, which are the initial weights and the order of the images; data and
+split are the same in all runs. A *difference* is taken between runs of the same seed, and has the 95 % interval of its
+mean (Student's t). With three seeds such an interval is 4.3 standard errors wide on each side: only an effect that is
+large beside the spread of the seeds leaves 0 outside. An interval that holds 0 does not say that there is no effect.
+Several metrics of one experiment are not independent, and of twenty intervals one misses by chance.
+
+Again: `tools/misc/prepare_data.py` lays out the data, and
+
+    python tools/misc/evidence.py --data cifar10=DIR ecssd=DIR kvasir=DIR bccd=DIR
+
+runs what is missing and writes this page; a name, such as `ecssd`, runs that alone, and so does
+`python tools/reproduce.py ecssd`.
+
+{sections}
+"""
+SECTION = """## {title}
+
+{note}
+
+{rows}
+
+{differences}{figure}{conclusion}
+
+{provenance}"""
+
+
+def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], results_file: Path, schedule: str,
+               plan: Path) -> list[Path]:
+    """Write the page and its figures.
+
+    Args:
+        path (Path): The page.
+        tables (Sequence[Table]): The tables in the order of the page; those without a result are left out.
+        results (Sequence[Result]): The published results.
+        results_file (Path): Their file; the figures go beside it.
+        schedule (str): The schedule of the runs that count.
+        plan (Path): The file of the tables.
+
+    Returns:
+        list[Path]: The figures.
+    """
+    sections, figures = [], []
+    for table in tables:
+        experiments = collect_experiments(table, results, schedule)
+        if experiments:
+            figure = draw_figure(table, experiments, results, schedule, results_file.parent)
+            link = f'![{table.title}]({relative(figure, path)})\n\n'
+            figures.append(figure)
+            sections.append(SECTION.format(
+                title=table.title, note=table.note.strip(), rows=rows_table(table, experiments),
+                differences=differences_table(table, experiments), figure=link,
+                conclusion=conclusion(table, experiments), provenance=provenance_line(experiments)))
+    caution = '' if schedule == 'full' else f' **Schedule {schedule}: a trial, not a result.**'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PAGE.format(results=relative(results_file, path), plan=relative(plan, path), caution=caution,
+                                sections='\n\n'.join(sections)).rstrip() + '\n', encoding='utf-8')
+    return figures
+
+
+def relative(file: Path, page: Path) -> str:
+    """The path of a file as a link of a page."""
+    return Path(os.path.relpath(file.resolve(), page.resolve().parent)).as_posix()
+
+
+def model_cost(row: Row) -> tuple[int, int]:
+    """Parameters and multiply-adds of a row's classifier, or of its backbone alone, at the size of its images."""
+    from ..models.complexity import count
+    cfg = load_config(row_config(row))
+    cfg.merge_from_dict(dict(row.changes))
+    size = cfg.get('image_size') or cfg.size[::-1]  # the latter is width and height
+    head = cfg.model.get('head')
+    return count(cfg.model.backbone, size, head.num_classes if head else 1)
+
+
+def name_of(row: Row) -> str:
+    """The model with its width and scale."""
+    return ' '.join(filter(None, (row.model, row.split)))
+
+
+def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
+    """The models with their cost, and what was measured: mean ± deviation, for every metric that a test reports."""
+    metrics = tested(table)
+    lines = []
+    for experiment in experiments.values():
+        params, macs = model_cost(experiment.row)
+        lines.append((name_of(experiment.row), f'{params / 1e6:.2f}', f'{macs / 1e6:.0f}', len(experiment.results),
+                      *(format_spread(metric, list(experiment.values(metric.name).values())) for metric in metrics)))
+    return markdown_table(('model', 'M parameters', 'M multiply-adds', 'seeds', *(metric.label for metric in metrics)),
+                          lines)
+
+
+def tested(table: Table) -> list[Metric]:
+    """The metrics that a test reports."""
+    return [metric for metric in table.metrics.values() if metric.log]
+
+
+def format_spread(metric: Metric, values: Sequence[float]) -> str:
+    """'0.712 ± 0.010'; without the deviation for one seed, and '-' for none."""
+    if not values:
+        return '-'
+    spread = f' ± {stdev(values):.{metric.decimals}f}' if len(values) > 1 else ''
+    return f'{mean(values):.{metric.decimals}f}{spread}'
+
+
+def twins(table: Table, experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
+    """Ours with the twin, where both were run and are no points of a series."""
+    return [(experiment, experiments[experiment.row.twin]) for experiment in experiments.values()
+            if experiment.row.twin and experiment.row.twin in experiments and not experiment.row.series]
+
+
+def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
+    """The differences of twins, metric by metric; '' if there are none."""
+    lines = []
+    for ours, twin in twins(table, experiments):
+        for metric in tested(table):
+            difference = paired_difference(ours, twin, metric.name)
+            if difference:
+                lines.append((f'{name_of(ours.row)} minus {name_of(twin.row)}', metric.label,
+                              f'{difference.mean:+.{metric.decimals}f}', format_interval(metric, difference),
+                              ', '.join(f'{value:+.{metric.decimals}f}' for value in difference.values)))
+    return markdown_table(('difference', 'metric', 'mean', '95 % interval', 'by seed'), lines) + '\n\n' if lines else ''
+
+
+def format_interval(metric: Metric, difference: Difference) -> str:
+    """'[-0.010, +0.020]'; '-' for one seed."""
+    if len(difference.values) < 2:
+        return '-'
+    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
+    return f'[{low:+.{metric.decimals}f}, {high:+.{metric.decimals}f}]'
+
+
+def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
+    """What can be concluded, in sentences: for every pair of twins the metrics whose interval leaves out 0."""
+    sentences = []
+    for ours, twin in twins(table, experiments):
+        told, not_told = [], []
+        for metric in tested(table):
+            difference = paired_difference(ours, twin, metric.name)
+            if difference and difference.is_told_from_chance:
+                told.append(f'{metric.label} ({difference.mean:+.{metric.decimals}f})')
+            elif difference:
+                not_told.append(metric.label)
+        pair = f'Between {name_of(ours.row)} and {name_of(twin.row)}, with {len(ours.results)} seeds,'
+        if told:
+            sentences.append(f'{pair} there is a difference that chance alone would rarely make in {", ".join(told)}.')
+        if not_told:
+            sentences.append(f'{pair} no difference can be told from chance in {", ".join(not_told)}.')
+    if not sentences:
+        sentences = ['One seed of most points: the order of neighbours may be chance.']
+    return ' '.join(sentences)
+
+
+def provenance_line(experiments: Mapping[str, Experiment]) -> str:
+    """With what, when and for how long the runs ran."""
+    results = [result for experiment in experiments.values() for result in experiment.results.values()]
+    seconds = sum(result.train.seconds + result.test.seconds for result in results)
+    devices = sorted({f'{result.train.device}, PyTorch {result.train.torch}' for result in results})
+    commits = sorted({(result.train.commit or 'unknown')[:12] for result in results})
+    dates = sorted(result.test.date[:10] for result in results)
+    tables = results[0].table
+    return (f'Measured with `python tools/misc/evidence.py {tables}`: {"; ".join(devices)}; commits '
+            f'{", ".join(commits)}; {dates[0]}{f" to {dates[-1]}" if dates[-1] != dates[0] else ""}; {len(results)} '
+            f'runs in {seconds / 3600:.1f} hours.')
+
+
+def draw_figure(table: Table, experiments: Mapping[str, Experiment], results: Sequence[Result], schedule: str,
+                folder: Path) -> Path:
+    """Draw a table: its series, or else a panel for each of its first metrics with every seed as a dot.
+
+    Twins of one seed are joined by a line, for that is the difference that counts; a bar is the mean.
+    """
+    series = draw_series_figure(table, results, schedule, folder)
+    if series:
+        return series
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    metrics = tested(table)[:MOST_PANELS]
+    places = {name: x for x, name in enumerate(experiments)}
+    figure, axes = plt.subplots(1, len(metrics), figsize=(1 + 1.2 * len(places) * len(metrics), 3.5),
+                                layout='constrained', squeeze=False)
+    for axis, metric in zip(axes[0], metrics):
+        for name, experiment in experiments.items():
+            values, colour = list(experiment.values(metric.name).values()), f'C{places[name]}'
+            axis.plot([places[name]] * len(values), values, 'o', color=colour)
+            if values:
+                axis.plot(places[name], mean(values), '_', markersize=30, color=colour)
+        for ours, twin in twins(table, experiments):
+            left, right = twin.values(metric.name), ours.values(metric.name)
+            for seed in left.keys() & right.keys():
+                axis.plot([places[twin.row.name], places[ours.row.name]], [left[seed], right[seed]], '-', color='0.7',
+                          linewidth=1, zorder=0)
+        axis.set(ylabel=metric.label, xlim=(-0.6, len(places) - 0.4), xticks=range(len(places)))
+        axis.set_xticklabels([experiment.row.model for experiment in experiments.values()], rotation=20)
+    path = folder / f'{table.name}.png'
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
