@@ -94,6 +94,7 @@ setup(
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
+    entry_points={'console_scripts': ['res2net-mm = res2net_mm.cli.main:main']},
     extras_require={
         'core': CORE,  # the backbones alone, with mmcv's compiled operators or without (docs/plain_pytorch.md)
         'det': DET,

@@ -2,18 +2,25 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..reproduction.evidence import publish_results, run_experiments, write_datasets
 from ..reproduction.evidence_page import write_page
-from ..reproduction.results import read_results
+from ..reproduction.plans import RunSettings, plan_run
+from ..reproduction.results import Result, RunRecord, append_result, read_results
+from ..reproduction.runs import make_result
 from ..reproduction.schedules import SCHEDULES
 from ..reproduction.tables import EVIDENCE_TABLES, Table, read_tables
 from ..utils.errors import UserError
+from ..utils.provenance import now, provenance
 from .arguments import device_argument
 from .command import TOOL_ERRORS, fail, run_command
 from .reproduce import INTERRUPTED, terminal_output
+
+LOOKS = 'ecssd_looks'  # the table for which nothing is trained: it looks at the nets of another
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,12 +65,41 @@ def _run(args: argparse.Namespace) -> None:
         data = {**given, **write_datasets(args.out / 'data', [str(_data_of(table)) for table in chosen], output.log)}
         if args.data_only:
             return
-        results = run_experiments(chosen, data, args.out / 'runs', args.schedule, args.device, output)
+        trained = [table for table in chosen if table.name != LOOKS]
+        results = run_experiments(trained, data, args.out / 'runs', args.schedule, args.device, output)
+        if tables[LOOKS] in chosen:
+            results = look(tables[LOOKS], data, args, results)
     published = publish_results(args.published, results, read_results(args.published, output.warn), tables.values())
     if not published:
         raise UserError(f"'{args.published}' has no results")
     figures = write_page(args.report, list(tables.values()), published, args.published, args.schedule, EVIDENCE_TABLES)
     print(f'Wrote {", ".join(map(str, [args.report, *figures]))}')
+
+
+def look(table: Table, data: dict[str, str], args: argparse.Namespace, results: Sequence[Result]) -> list[Result]:
+    """Measure where the nets of a table look that are trained and were not measured yet; returns all results."""
+    from ..analysis.looks import measure_looks
+    from ..datasets.saliency_folders import find_pairs
+    folder, results = data[str(_data_of(table))], list(results)
+    for row in table.runnable_rows:
+        for seed in range(row.seeds):
+            settings = RunSettings(out=args.out / 'runs', schedule=args.schedule, device=args.device,
+                                   options={'randomness.seed': seed}, option_arguments=[f'randomness.seed={seed}'])
+            run = plan_run(row, folder, settings)
+            done = [result for result in results if (result.table, result.config_hash) == (table.name, run.config_hash)]
+            if done or not run.pointer.is_file():
+                continue
+            print(f'{row.full_name}, seed {seed}: where it looks', flush=True)
+            entries = run.cfg.test_dataloader.dataset.sets
+            pairs = [pair for entry in entries for pair in find_pairs(folder, entry)]
+            record, started = RunRecord(**provenance(args.device)), time.monotonic()
+            checkpoint = run.folder / Path(run.pointer.read_text().strip()).name
+            measured = measure_looks(str(run.config_file), str(checkpoint), pairs, args.device or 'cpu')
+            record = replace(record, seconds=round(time.monotonic() - started, 1), date=now())
+            result = make_result(run, None, settings, record, measured)
+            append_result(settings.results_file, result)
+            results.append(result)
+    return results
 
 
 def _data_of(table: Table) -> str | None:

@@ -146,7 +146,7 @@ def collect_experiments(table: Table, results: Sequence[Result], schedule: str) 
     Args:
         table (Table): The table.
         results (Sequence[Result]): Results of any kind.
-        schedule (str): Only runs of this schedule count.
+        schedule (str): Only runs of this schedule count, which were run for this table: two may share their nets.
 
     Returns:
         dict[str, Experiment]: The rows that have a result, by name.
@@ -154,7 +154,7 @@ def collect_experiments(table: Table, results: Sequence[Result], schedule: str) 
     experiments = {}
     for row in table.rows.values():
         by_seed = {result.seed: result for result in sorted(results, key=lambda result: result.test.date)
-                   if result.belongs_to(row) and result.schedule == schedule}
+                   if result.belongs_to(row) and result.schedule == schedule and result.table == table.name}
         found = {seed: by_seed[seed] for seed in range(row.seeds) if seed in by_seed}
         if found:
             experiments[row.name] = Experiment(row, found)
@@ -176,7 +176,7 @@ def publish_results(path: Path, new: Sequence[Result], old: Sequence[Result], ta
     rows = [row for table in tables for row in table.rows.values()]
     merged = {_identity(result): result for result in old}
     for result in new:
-        row = next((row for row in rows if result.belongs_to(row)), None)
+        row = next((row for row in rows if result.belongs_to(row) and result.table == row.table), None)
         if row:
             published = replace(result, data=row.data, train=replace(result.train, data=row.data))
             merged.setdefault(_identity(published), published)
@@ -187,5 +187,5 @@ def publish_results(path: Path, new: Sequence[Result], old: Sequence[Result], ta
     return results
 
 
-def _identity(result: Result) -> tuple[str, str]:
-    return result.config_hash, result.test.date
+def _identity(result: Result) -> tuple[str, str, str]:
+    return result.table, result.config_hash, result.test.date

@@ -105,7 +105,7 @@ def name_of(row: Row) -> str:
 
 
 def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
-    """The models with their cost, and what was measured: mean ± deviation, for every metric that a test reports."""
+    """The models with their cost, and what was measured: mean ± deviation of every metric."""
     metrics = tested(table)
     lines = []
     for experiment in experiments.values():
@@ -117,8 +117,8 @@ def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
 
 
 def tested(table: Table) -> list[Metric]:
-    """The metrics that a test reports."""
-    return [metric for metric in table.metrics.values() if metric.log]
+    """The metrics that were measured of a trained net."""
+    return [metric for metric in table.metrics.values() if metric.name != 'params_m']
 
 
 def format_spread(metric: Metric, values: Sequence[float]) -> str:

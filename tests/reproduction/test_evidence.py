@@ -19,8 +19,8 @@ from res2net_mm.utils import provenance as machine
 TABLES = read_tables(EVIDENCE_TABLES)
 TWINS = [(name, row.name) for name, table in TABLES.items() for row in table.rows.values()
          if row.twin and not row.series]
-SCOPES = dict(cifar10='mmpretrain', digits='mmpretrain', sizes='mmpretrain', ecssd='mmseg', kvasir='mmseg',
-              bccd='mmdet')
+SCOPES = dict(cifar10='mmpretrain', digits='mmpretrain', sizes='mmpretrain', ecssd='mmseg', ecssd_looks='mmseg',
+              kvasir='mmseg', bccd='mmdet')
 
 
 @pytest.mark.parametrize(('name', 'row'), TWINS)
