@@ -25,6 +25,7 @@ from .device import choose_device
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..apis.exporting.checks import ExportCheck
     from ..apis.exporting.loading import ModelToExport
 
 MODELS = ('imagenet_r2n50_26w4s', 'imagenet_r2n50_v1b', 'imagenet_r2nx50_8c4w4s', 'imagenet_se_r2n50',
@@ -107,7 +108,6 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
     import cv2
     import torch
 
-    from ..apis.export import export_model
     from ..apis.exported import OPENERS
     from ..apis.exporting.checks import toolbox_batch
     from ..apis.exporting.formats import SUFFIXES, file_size
@@ -122,11 +122,11 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
         for target in TARGETS:
             file = Path(folder) / f'model{SUFFIXES[target]}'
             try:
-                check = export_model(loaded, file, target, check=images)
+                check, yes = export_for_row(loaded, file, target, images)
             except UserError as error:
                 targets[target] = dict(works='no: ' + str(error).partition(': ')[2])
                 continue
-            targets[target] = dict(works='yes' if check.holds else 'differs', size=f'{file_size(file) / 2**20:.0f}',
+            targets[target] = dict(works=yes if check.holds else 'differs', size=f'{file_size(file) / 2**20:.0f}',
                                    error=f'{max(check.errors.values()):.0e}' if check.errors else '')
             if not timed:
                 continue
@@ -143,6 +143,20 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
                 targets[target].update(best=ms[backend], backend=backend.partition(' ')[2])
     measured = MeasuringSettings(torch.device('cpu'), rounds=ROUNDS).describe()
     return dict(name=name, task=loaded.task, targets=targets, measured=measured)
+
+
+def export_for_row(loaded: ModelToExport, file: Path, target: str,
+                   images: Sequence[np.ndarray]) -> tuple[ExportCheck, str]:
+    """Export a model for images of any size, or else of one, and compare; returns how that went, and for which."""
+    from ..apis.export import export_model
+    from ..apis.exporting.checks import toolbox_batch
+    try:
+        return export_model(loaded, file, target, check=images), 'yes'
+    except UserError as error:
+        if '--input-size' not in str(error):
+            raise
+    height, width = toolbox_batch(loaded, images[0])['inputs'].shape[2:]
+    return export_model(loaded, file, target, (height, width), check=images), 'at one size'
 
 
 def eager_runs(loaded: ModelToExport, batch: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def compare_types(args: Namespace) -> None:
     """Print the table."""
     import torch
     torch.set_num_threads(1)
+    Path(args.work_dir).mkdir(parents=True, exist_ok=True)
     rows = [row for model in args.models for row in rows_of_model(args, model)]
     flags = set(Path('/proc/cpuinfo').read_text().split())
     there = [f'{name}{"" if flag in flags else ": no"}' for flag, name in INSTRUCTIONS]

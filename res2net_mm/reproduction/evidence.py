@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
+from typing import cast
 
 from ..datasets.digits import write_digits
 from ..datasets.shapes import write_sizes
@@ -79,8 +80,9 @@ def run_experiments(tables: Sequence[Table], data: Mapping[str, str], out: Path,
             option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
         for table in tables:
             rows = [row for row in table.runnable_rows if seed < row.seeds]
-            folders: dict[str | None, str] = {**data}
-            results = reproduce_table(table, rows, folders, settings, output) if rows else results
+            if rows:
+                folders = cast('Mapping[str | None, str]', data)
+                results = reproduce_table(table, rows, folders, settings, output)
     return results
 
 

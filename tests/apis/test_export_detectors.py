@@ -245,7 +245,7 @@ def test_objects_are_matched_by_class_and_overlap():
     assert moved['boxes'] == pytest.approx(0.1) and moved['scores'] == pytest.approx(0.1)
     full, half = np.ones((1, 20, 20), bool), np.ones((1, 20, 20), bool)
     half[:, 10:] = False
-    assert compare_objects(objects(boxes[:1], masks=half), objects(boxes[:1], masks=full))['masks'] == 0.5
+    assert compare_objects(objects(boxes[:1], masks=half), objects(boxes[:1], masks=full))['masks'] == 199 / 400
 
 
 def test_masks_are_pasted_as_mmdet_does():
@@ -268,3 +268,16 @@ def test_the_command_compares_a_detector(tmp_path, capsys):
           str(tmp_path / 'image.png')])
     assert 'number' in capsys.readouterr().out
     assert SPEC_KEY in {entry.key for entry in onnx.load(tmp_path / 'a.onnx').metadata_props}
+
+
+def test_a_pixel_of_a_mask_may_fall_on_either_side():
+    from res2net_mm.apis.exporting.detector_checks import mask_error
+    mask = np.zeros((20, 20), bool)
+    assert mask_error(mask, mask) == 0
+    mask[:5, :6] = True
+    other = mask.copy()
+    other[5, 0] = True
+    assert mask_error(mask, other) == mask_error(other, mask) == 0
+    other[5, 1] = True
+    assert mask_error(mask, other) == pytest.approx(1 / 32)
+    assert mask_error(mask, ~mask) == pytest.approx(399 / 400)

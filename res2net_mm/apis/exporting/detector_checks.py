@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..prediction import Prediction
 
-# By what is compared, the largest error: of the number of objects, of 1 - IoU of two boxes or masks, and of scores.
+# By what is compared, the largest error: of the number of objects, of 1 - IoU of two boxes, of scores, and of masks.
 OBJECT_TOLERANCES = dict(number=0., boxes=0.01, scores=1e-3, masks=0.01)
 
 
@@ -52,7 +52,7 @@ def compare_objects(found: Prediction, wanted: Prediction) -> dict[str, float]:
         errors['boxes'] = max(errors['boxes'], 1 - overlap)
         errors['scores'] = max(errors['scores'], abs(float(ours['scores'][i] - theirs['scores'][k])))
         if 'masks' in errors:
-            errors['masks'] = max(errors['masks'], 1 - mask_overlap(ours['masks'][i], theirs['masks'][k]))
+            errors['masks'] = max(errors['masks'], mask_error(ours['masks'][i], theirs['masks'][k]))
     return errors
 
 
@@ -83,7 +83,10 @@ def box_overlaps(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.where(union > 0, shared.prod(-1) / np.maximum(union, 1e-12), (ours == theirs).all(-1))
 
 
-def mask_overlap(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The IoU of two masks (h, w); 1 if both are empty."""
-    union = (ours | theirs).sum()
-    return float((ours & theirs).sum() / union) if union else 1.
+def mask_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """1 - IoU of two masks (h, w), where one pixel more or less does not count; 0 if both are empty.
+
+    A pixel whose probability is just 0.5 falls on either side of it, and is several percent of a small mask.
+    """
+    union, different = int((ours | theirs).sum()), int((ours ^ theirs).sum())
+    return max(different - 1, 0) / union if union else 0.
