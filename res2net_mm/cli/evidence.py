@@ -70,8 +70,6 @@ def _run(args: argparse.Namespace) -> None:
         if tables[LOOKS] in chosen:
             results = look(tables[LOOKS], data, args, results)
     published = publish_results(args.published, results, read_results(args.published, output.warn), tables.values())
-    if not published:
-        raise UserError(f"'{args.published}' has no results")
     figures = write_page(args.report, list(tables.values()), published, args.published, args.schedule, EVIDENCE_TABLES)
     print(f'Wrote {", ".join(map(str, [args.report, *figures]))}')
 

@@ -40,6 +40,7 @@ runs what is missing and writes this page; a name, such as `ecssd`, runs that al
 
 {sections}
 """
+NO_RESULTS = '**No run has ended yet.** The plan says what is going to be run.'
 SECTION = """## {title}
 
 {note}
@@ -80,7 +81,7 @@ def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], r
     caution = '' if schedule == 'full' else f' **Schedule {schedule}: a trial, not a result.**'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PAGE.format(results=relative(results_file, path), plan=relative(plan, path), caution=caution,
-                                sections='\n\n'.join(sections)).rstrip() + '\n', encoding='utf-8')
+                                sections='\n\n'.join(sections) or NO_RESULTS).rstrip() + '\n', encoding='utf-8')
     return figures
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from helpers import TOOLS, expect_failure
+from helpers import ROOT, TOOLS, expect_failure
 from result_cases import sample_result
 
 from res2net_mm.cli.evidence import main
@@ -113,11 +113,26 @@ def test_bad_arguments(tmp_path, capsys):
                           (['ecssd'], 'ecssd needs its data: --data ecssd=DIR'),
                           (['--data', 'ecssd'], 'must be NAME=DIR, with a name of bccd, cifar10'),
                           (['--data', f'coco={tmp_path}'], 'must be NAME=DIR'),
-                          (['--data', f'ecssd={tmp_path}/none'], "folder '.*none' does not exist"),
-                          (['--report-only', '--published', str(tmp_path / 'none')], "'.*none' has no results")):
+                          (['--data', f'ecssd={tmp_path}/none'], "folder '.*none' does not exist")):
         argv = [*argv, '--out', str(tmp_path / 'out'), '--report', str(tmp_path / 'a.md')]
         expect_failure(capsys, main, argv, message)
     assert not (tmp_path / 'a.md').exists()
+
+
+def test_page_before_the_first_run(tmp_path):
+    main(['--report-only', '--published', str(tmp_path / 'results.jsonl'), '--report', str(tmp_path / 'a.md')])
+    assert (tmp_path / 'a.md').read_text().rstrip().endswith('The plan says what is going to be run.')
+
+
+def test_the_page_is_that_of_the_published_results(tmp_path):
+    """Text by text; the figures are drawn anew by the same command."""
+    published = ROOT / 'docs' / 'results' / 'evidence' / 'results.jsonl'
+    results = read_results(published, pytest.fail)
+    page = tmp_path / 'docs' / 'evidence.md'
+    evidence_page.write_page(page, list(TABLES.values()), results, tmp_path / 'docs/results/evidence/results.jsonl',
+                             'full',
+                             tmp_path / 'res2net_mm' / 'reproduction' / 'evidence.yml')
+    assert page.read_text() == (ROOT / 'docs' / 'evidence.md').read_text()
 
 
 def test_data_is_written_once_and_whole(tmp_path):
