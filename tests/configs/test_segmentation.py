@@ -14,7 +14,7 @@ from res2net_mm.cli.train import main as run_train
 
 structures = pytest.importorskip('mmseg.structures')
 datasets = pytest.importorskip('mmseg.datasets')
-LEAVES = [path for path in EXPERIMENTS if path.name.startswith('deeplabv3plus_')]
+LEAVES = [path for path in EXPERIMENTS if path.name.startswith('deeplabv3plus_') and 'kvasir' not in path.name]
 SMALL = {  # a model for tests, in place of any ResNet's or Res2Net's 50 or 101 layers
     'model.backbone.base_channels': 8,
     'model.backbone.init_cfg': None,

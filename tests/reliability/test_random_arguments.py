@@ -48,7 +48,7 @@ ALLOWED = dict(
     sets=[('ECSSD', 'PASCAL-S'), ['MSRA-B:val.txt'], ('ECSSD', 'nosuch'), ('ECSSD:nosuch.txt', ), (':', ), ('..', )],
     data_root=['sets', 'nosuch'], pipeline=[(), [dict(type='LoadImageFromFile')], [len, dict(type='nosuch')]],
     indices=[None, 1, -1, 0, [0, 1], (-2, ), [99]], test_mode=[True], lazy_init=[True], max_refetch=[0, 10],
-    save_dir=[None, 'maps'], collect_device=['gpu'], collect_dir=[None, 'parts'],
+    save_dir=[None, 'maps'], by_size=[True], collect_device=['gpu'], collect_dir=[None, 'parts'],
     scale_std=[0, .25], rotate_std=[0, 40, 1e300], rotate_prob=[0, .5, 1],
     transform=[dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='Resize')], strict=[True],
     num_classes=[None, 2], ignore_index=[255, -100], backend=['pytorch', 'onnxruntime', 'nosuch'],
