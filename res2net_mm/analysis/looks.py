@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import mean
 
 import cv2
-import numpy as np
 import torch
 
+from ..evaluation.saliency_metric import split_by_size
 from ..utils.masks import read_mask
 from .cam.coverage import map_coverage
 from .cam.explain import ExplainedModel
@@ -16,7 +16,6 @@ from .receptive_field import load_square_images
 from .receptive_field_figure import measure_config
 
 SALIENT_LABEL = 1
-SIZES = ('small', 'medium', 'large')  # thirds of the images, by the share of their pixels that is salient
 FIELD_IMAGES, FIELD_SIZE, FIELD_SHARE = 8, 320, 0.9
 FIELD_BLOCKS = {'layer2': 'look_field_2', 'layer3': 'look_field_3', 'layer4': 'look_field_4'}
 
@@ -53,9 +52,8 @@ def measure_looks(config: str, checkpoint: str, pairs: Sequence[tuple[Path, Path
         heat, _ = model.explain(prepared, SALIENT_LABEL)
         shares.append(mask.mean())
         maps.append(None if heat is None else map_coverage(heat, region))
-    groups = {'': range(len(maps))}
-    thirds = np.array_split(np.argsort(shares, kind='stable'), 3)
-    groups.update({f'_{size}': third.tolist() for size, third in zip(SIZES, thirds)})
+    groups = {'': list(range(len(maps)))}
+    groups.update({f'_{size}': third for size, third in split_by_size(shares).items()})
     numbers: dict[str, float | None] = {}
     for group, indices in groups.items():
         seen = [coverage for i in indices for coverage in [maps[i]] if coverage is not None]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..reproduction.evidence import publish_results, run_experiments, write_datasets
+from ..reproduction.evidence import publish_results, run_experiments, seed_settings, write_datasets
 from ..reproduction.evidence_page import write_page
-from ..reproduction.plans import RunSettings, plan_run
+from ..reproduction.plans import plan_run
 from ..reproduction.results import Result, RunRecord, append_result, read_results
 from ..reproduction.runs import make_result
 from ..reproduction.schedules import SCHEDULES
@@ -81,8 +81,7 @@ def look(table: Table, data: dict[str, str], args: argparse.Namespace, results: 
     folder, results = data[str(_data_of(table))], list(results)
     for row in table.runnable_rows:
         for seed in range(row.seeds):
-            settings = RunSettings(out=args.out / 'runs', schedule=args.schedule, device=args.device,
-                                   options={'randomness.seed': seed}, option_arguments=[f'randomness.seed={seed}'])
+            settings = seed_settings(args.out / 'runs', args.schedule, args.device, seed)
             run = plan_run(row, folder, settings)
             done = [result for result in results if (result.table, result.config_hash) == (table.name, run.config_hash)]
             if done or not run.pointer.is_file():

@@ -141,8 +141,14 @@ def thirds_by_size(name: str, scores: Sequence[SaliencyScores]) -> dict[str, lis
     """
     if len(scores) < 3:
         return {}
-    groups = np.array_split(np.argsort([score.share for score in scores], kind='stable'), 3)
-    return {f'{name}_{size}': [scores[i] for i in group] for size, group in zip(('small', 'medium', 'large'), groups)}
+    groups = split_by_size([score.share for score in scores])
+    return {f'{name}_{size}': [scores[i] for i in group] for size, group in groups.items()}
+
+
+def split_by_size(shares: Sequence[float]) -> dict[str, list[int]]:
+    """The indices of the 'small', the 'medium' and the 'large' third of images, by the share that their object has."""
+    thirds = np.array_split(np.argsort(shares, kind='stable'), 3)
+    return {size: third.tolist() for size, third in zip(('small', 'medium', 'large'), thirds)}
 
 
 def round_to_8_bit(saliency: np.ndarray) -> np.ndarray:

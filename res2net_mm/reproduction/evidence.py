@@ -75,15 +75,20 @@ def run_experiments(tables: Sequence[Table], data: Mapping[str, str], out: Path,
     """
     results: list[Result] = []
     for seed in range(max(row.seeds for table in tables for row in table.runnable_rows)):
-        settings = RunSettings(
-            out=out, schedule=schedule, device=device, options={'randomness.seed': seed},
-            option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
+        settings = seed_settings(out, schedule, device, seed)
         for table in tables:
             rows = [row for row in table.runnable_rows if seed < row.seeds]
             if rows:
                 folders = cast('Mapping[str | None, str]', data)
                 results = reproduce_table(table, rows, folders, settings, output)
     return results
+
+
+def seed_settings(out: Path, schedule: str, device: str | None, seed: int) -> RunSettings:
+    """How the runs of a seed are run; arguments as those of ``run_experiments``."""
+    return RunSettings(
+        out=out, schedule=schedule, device=device, options={'randomness.seed': seed},
+        option_arguments=[f'randomness.seed={seed}'], stop_on_error=True)
 
 
 # 2. The results.
