@@ -1,4 +1,4 @@
-"""CIFAR-10 as folders of images, with the recipe of cifar100.py cut to 2 epochs of its 300, for a CPU.
+"""CIFAR-10 as folders of images, with the recipe of cifar100.py cut to 4 epochs of its 300, for a CPU.
 
     tools/misc/prepare_data.py cifar10 --from cifar-10-python.tar.gz --to data/cifar10_images
 
@@ -24,11 +24,13 @@ train_dataloader = dict(**loader, dataset=dict(data_prefix='train', pipeline=tra
 val_dataloader = dict(**loader, dataset=dict(data_prefix='test', pipeline=test_pipeline, **data))
 test_dataloader = val_dataloader
 
-iterations = 1564
+iterations = 3128
+warmup = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=100)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=100),
+    warmup,
     dict(type='MultiStepLR', by_epoch=False, milestones=[iterations // 2, iterations * 3 // 4], gamma=0.1),
 ]
-train_cfg = dict(max_epochs=2, val_interval=2)
+train_cfg = dict(max_epochs=4, val_interval=4)
+custom_hooks = [dict(type='res2net_mm.StopAtInvalidLoss'), dict(type='res2net_mm.ChannelsLast')]
 default_hooks = dict(checkpoint=dict(save_best=None))  # the last epoch is what is tested
 randomness = dict(seed=0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..reproduction.evidence import publish_results, run_experiments, seed_settings, write_datasets
+from ..reproduction.evidence import is_measured, publish_results, run_experiments, seed_settings, write_datasets
 from ..reproduction.evidence_page import write_page
 from ..reproduction.plans import plan_run
 from ..reproduction.results import Result, RunRecord, append_result, read_results
@@ -45,7 +45,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help='full: the configs as they are; short: a tenth; smoke: a few iterations (full)')
     device_argument(parser)
     parser.add_argument('--data-only', action='store_true', help='make digits and sizes, and stop')
-    parser.add_argument('--report-only', action='store_true', help='run nothing: write the page from --published')
+    parser.add_argument('--report-only', action='store_true',
+                        help='run nothing: publish what has ended, and write the page')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/evidence'), metavar='DIR',
                         help='where data and runs go (work_dirs/evidence)')
     parser.add_argument('--published', type=Path, default=Path('docs/results/evidence/results.jsonl'), metavar='FILE',
@@ -58,18 +59,21 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(args: argparse.Namespace) -> None:
     """Make the data, run what is missing, and write the page."""
     tables, output = read_tables(EVIDENCE_TABLES), terminal_output()
-    results = []
-    if not args.report_only:
+    published = read_results(args.published, output.warn)
+    if args.report_only:
+        settings = seed_settings(args.out / 'runs', args.schedule, args.device, seed=0)
+        results = read_results(settings.results_file, output.warn)
+    else:
         given = _data_folders(args.data, tables)
         chosen = _choose_tables(args.tables, tables, given)
         data = {**given, **write_datasets(args.out / 'data', [str(_data_of(table)) for table in chosen], output.log)}
         if args.data_only:
             return
         trained = [table for table in chosen if table.name != LOOKS]
-        results = run_experiments(trained, data, args.out / 'runs', args.schedule, args.device, output)
+        results = run_experiments(trained, data, published, args.out / 'runs', args.schedule, args.device, output)
         if tables[LOOKS] in chosen:
-            results = look(tables[LOOKS], data, args, results)
-    published = publish_results(args.published, results, read_results(args.published, output.warn), tables.values())
+            results = look(tables[LOOKS], data, args, [*published, *results])
+    published = publish_results(args.published, results, published, tables.values())
     figures = write_page(args.report, list(tables.values()), published, args.published, args.schedule, EVIDENCE_TABLES)
     print(f'Wrote {", ".join(map(str, [args.report, *figures]))}')
 
@@ -83,8 +87,7 @@ def look(table: Table, data: dict[str, str], args: argparse.Namespace, results: 
         for seed in range(row.seeds):
             settings = seed_settings(args.out / 'runs', args.schedule, args.device, seed)
             run = plan_run(row, folder, settings)
-            done = [result for result in results if (result.table, result.config_hash) == (table.name, run.config_hash)]
-            if done or not run.pointer.is_file():
+            if is_measured(run, results) or not run.pointer.is_file():
                 continue
             print(f'{row.full_name}, seed {seed}: where it looks', flush=True)
             entries = run.cfg.test_dataloader.dataset.sets

@@ -16,7 +16,7 @@ from typing import cast
 from ..datasets.digits import write_digits
 from ..datasets.shapes import write_sizes
 from ..utils.whole_file import whole_file, whole_folder
-from .plans import RunSettings
+from .plans import Run, RunSettings, plan_run
 from .results import Result
 from .runs import Output, reproduce_table
 from .tables import Row, Table
@@ -55,13 +55,14 @@ def write_once(root: Path, write: Callable[[Path], None], log: Callable[[str], N
 # 1. The runs.
 
 
-def run_experiments(tables: Sequence[Table], data: Mapping[str, str], out: Path, schedule: str, device: str | None,
-                    output: Output) -> list[Result]:
+def run_experiments(tables: Sequence[Table], data: Mapping[str, str], published: Sequence[Result], out: Path,
+                    schedule: str, device: str | None, output: Output) -> list[Result]:
     """Run what is missing of tables of ``evidence.yml``: all rows with the first seed, then with the next.
 
     Args:
         tables (Sequence[Table]): The tables.
         data (Mapping[str, str]): Folders of the data by name, absolute.
+        published (Sequence[Result]): Results of before, on whatever machine; their runs are left out.
         out (Path): Where the runs and their results go.
         schedule (str): 'full', 'short' or 'smoke'.
         device (str | None): cpu, cuda or cuda:INDEX; None for a GPU if there is one.
@@ -77,11 +78,17 @@ def run_experiments(tables: Sequence[Table], data: Mapping[str, str], out: Path,
     for seed in range(max(row.seeds for table in tables for row in table.runnable_rows)):
         settings = seed_settings(out, schedule, device, seed)
         for table in tables:
-            rows = [row for row in table.runnable_rows if seed < row.seeds]
+            folders = cast('Mapping[str | None, str]', data)
+            rows = [row for row in table.runnable_rows if seed < row.seeds
+                    and not is_measured(plan_run(row, folders.get(row.data), settings), published)]
             if rows:
-                folders = cast('Mapping[str | None, str]', data)
                 results = reproduce_table(table, rows, folders, settings, output)
     return results
+
+
+def is_measured(run: Run, results: Sequence[Result]) -> bool:
+    """Whether there is a result of a run, for its table."""
+    return any((result.table, result.config_hash) == (run.row.table, run.config_hash) for result in results)
 
 
 def seed_settings(out: Path, schedule: str, device: str | None, seed: int) -> RunSettings:

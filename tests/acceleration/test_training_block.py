@@ -248,6 +248,22 @@ def test_hook(wrapped):
     assert executors(model) != {None}
 
 
+def test_channels_last_hook():
+    from mmengine.registry import HOOKS
+    images, outputs = torch.randn(2, 3, 64, 64), []
+    for lay_out in (False, True):
+        torch.manual_seed(0)
+        model = build(BASE).train()
+        if lay_out:
+            HOOKS.build(dict(type='res2net_mm.ChannelsLast')).before_train(SimpleNamespace(model=model))
+        outputs.append(model(images))
+    plain, last = outputs
+    assert not any(out.is_contiguous(memory_format=torch.channels_last) for out in plain)
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in last)
+    for expected, out in zip(plain, last):
+        torch.testing.assert_close(out, expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_same_losses(tmp_path):
     """Whole runs, in processes of their own, with batch norms at work."""

@@ -12,6 +12,7 @@ from result_cases import sample_result
 
 from res2net_mm.cli.evidence import main
 from res2net_mm.reproduction import evidence, evidence_page
+from res2net_mm.reproduction.plans import plan_run
 from res2net_mm.reproduction.results import RunRecord, TrainingRecord, read_results
 from res2net_mm.reproduction.tables import EVIDENCE_TABLES, read_tables
 from res2net_mm.utils import provenance as machine
@@ -105,6 +106,25 @@ def test_page_of_a_trial_and_of_one_seed(tmp_path):
                              EVIDENCE_TABLES)
     text = (tmp_path / 'a.md').read_text()
     assert 'a trial, not a result' in text and '| 1 | 0.700 | 0.200 |' in text and '| +0.020 | - | +0.020 |' in text
+
+
+def test_what_is_published_is_not_run_again(tmp_path, monkeypatch):
+    """On another machine too, which has nothing but the published file."""
+    table, ran = TABLES['ecssd'], []
+
+    def run_rows(table, rows, data, settings, output):
+        ran.extend((row.name, settings.options['randomness.seed']) for row in rows)
+        return []
+
+    monkeypatch.setattr(evidence, 'reproduce_table', run_rows)
+    settings = evidence.seed_settings(tmp_path, 'full', None, 1)
+    run = plan_run(table.rows['r26'], str(tmp_path / 'elsewhere'), settings)
+    published = [seed_result(table.rows['r26'], 1, scores(0.7, 0.2), config_hash=run.config_hash)]
+    for results in ([], published, [replace(published[0], table='ecssd_looks')]):
+        evidence.run_experiments([table], dict(ecssd=str(tmp_path)), results, tmp_path, 'full', None, None)
+    everything = [(row, seed) for seed in range(3) for row in ('r26', 'r2n26')]
+    without = [pair for pair in everything if pair != ('r26', 1)]
+    assert ran == everything + without + everything
 
 
 def test_bad_arguments(tmp_path, capsys):
