@@ -90,7 +90,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', 'checkpoints/hashes.json', 'py.typed']},
+    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', '**/*.html', 'checkpoints/hashes.json', 'py.typed']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     python_requires='>=3.8',
     install_requires=['numpy', 'torch>=2.0'],
