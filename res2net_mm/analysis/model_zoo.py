@@ -172,35 +172,17 @@ def read_timings(docs: Path = DOCS) -> dict[str, str]:
     return timings
 
 
-def accuracy_points(tables: Mapping[str, Any]) -> list[tuple[str, str, str, float, float]]:
-    """The points of the figure.
+def config_cost(cfg: Config) -> tuple[int, int] | None:
+    """Count parameters and multiply-adds of a config's backbone with a classifier, as docs/complexity.md does.
 
     Args:
-        tables (Mapping[str, reproduction.tables.Table]): As for :func:`zoo_rows`.
+        cfg (Config): A config of any task.
 
     Returns:
-        list[tuple]: Model, family ('Res2Net' or 'baseline'), whose number it is ('paper' or 'published'), G
-        multiply-adds, top-1 accuracy on ImageNet in %.
+        tuple[int, int] | None: None for a backbone that this project does not build.
     """
-    points = []
-    for table in tables.values():
-        for row in table.rows.values():
-            error = row.paper.get(None, {}).get('top1_err')
-            if row.data != 'imagenet' or error is None:
-                continue
-            cost = _cost(load_config(next(iter(_configs((Path(row.config).stem, ))))))
-            if cost:
-                family = 'Res2Net' if row.role == 'ours' else 'baseline'
-                points.append((' '.join(filter(None, (row.model, row.split))), family, 'paper', cost[1] / 1e9,
-                               round(100 - error, 3)))
-    for weights in WEIGHTS:
-        if weights.config or not weights.accuracies or 'SSLD' in weights.note:
-            continue
-        accuracy, architecture = weights.accuracies[0], resolve(weights.architecture)
-        top1 = 100 - accuracy.values[0] if 'error' in accuracy.metric else accuracy.values[0]
-        points.append((architecture.title or architecture.name, 'Res2Net', 'published',
-                       _count(_sorted(architecture.config), architecture.input_size)[1] / 1e9, round(top1, 3)))
-    return list(dict.fromkeys(points))
+    architecture = _architecture(cfg)
+    return _count(_sorted(architecture), _image_size(cfg)) if architecture else None
 
 
 def _configs(names: Sequence[str]) -> list[Path]:
@@ -226,8 +208,8 @@ def _row_of_config(path: Path, weights: Weights | None, section: Section, tables
             _add(quotations, whose, (_numbers(table, values, setting, section.metrics)
                                      for setting, values in numbers.items()))
     published = (_publishers(weights) if weights else ()) + tuple(official)
-    return ZooRow(path.relative_to(packaged_configs()).as_posix(), name, _cost(cfg), _speed(cfg, timings), tuple(paper),
-                  published, tuple(_measured(rows, results, section.metrics)))
+    return ZooRow(path.relative_to(packaged_configs()).as_posix(), name, config_cost(cfg), _speed(cfg, timings),
+                  tuple(paper), published, tuple(_measured(rows, results, section.metrics)))
 
 
 def _row_of_weights(weights: Weights, timings: Mapping[str, str]) -> ZooRow:
@@ -254,8 +236,9 @@ def _add(quotations: list[Quotation], source: str, texts: Iterable[str]) -> None
 def _numbers(table: Any, values: Mapping[str, float | None], setting: str | None, metrics: Sequence[str],
              spreads: Mapping[str, str] | None = None) -> str:
     """Numbers with the labels of their metrics; '' if there are none of these metrics."""
-    parts = [f'{table.all_metrics[metric].label} {values[metric]:.{table.all_metrics[metric].decimals}f}'
-             + (spreads or {}).get(metric, '') for metric in metrics if values.get(metric) is not None]
+    known = [table.all_metrics[metric] for metric in metrics if values.get(metric) is not None]
+    parts = [f'{metric.label} {values[metric.name]:.{metric.decimals}f}' + (spreads or {}).get(metric.name, '')
+             for metric in known]
     return (f'{setting}: ' if setting and parts else '') + ', '.join(parts)
 
 
@@ -318,12 +301,6 @@ def _image_size(cfg: Config) -> int:
     return crops[0] if crops else 224
 
 
-def _cost(cfg: Config) -> tuple[int, int] | None:
-    """Parameters and multiply-adds of a config's backbone with a classifier, as docs/complexity.md counts them."""
-    architecture = _architecture(cfg)
-    return _count(_sorted(architecture), _image_size(cfg)) if architecture else None
-
-
 @lru_cache(maxsize=None)
 def _count(backbone: tuple[tuple[str, Any], ...], image_size: int) -> tuple[int, int]:
     """Count once what many configs have."""
@@ -347,7 +324,7 @@ def _cells(row: ZooRow) -> tuple[str, ...]:
 if __name__ == '__main__':
     from ..reproduction.results import read_results
     from ..reproduction.tables import EVIDENCE_TABLES, read_tables
-    from .model_zoo_figure import draw_accuracy
+    from .model_zoo_figure import accuracy_points, draw_accuracy
     paper = read_tables()
     measured = [result for file in sorted((DOCS / 'results').rglob('*.jsonl')) for result in read_results(file, print)]
     rows = zoo_rows({**paper, **read_tables(EVIDENCE_TABLES)}, measured, read_timings())

@@ -1,20 +1,58 @@
 """The figure of docs/model_zoo.md: accuracy on ImageNet against cost."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.complexity import count
+from ..models.names import resolve
+from ..models.public_weights import WEIGHTS
+from ..utils.config import find_config, load_config
+from .model_zoo import config_cost
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+ROLES = {'ours': 'Res2Net', 'baseline': 'baseline'}
+
+
+def accuracy_points(tables: Mapping[str, Any]) -> list[tuple[str, str, str, float, float]]:
+    """The points of the figure.
+
+    Args:
+        tables (Mapping[str, reproduction.tables.Table]): As for ``model_zoo.zoo_rows``.
+
+    Returns:
+        list[tuple]: Model, family ('Res2Net' or 'baseline'), whose number it is ('paper' or 'published'), G
+        multiply-adds, top-1 accuracy on ImageNet in %.
+    """
+    points = []
+    for table in tables.values():
+        for row in table.rows.values():
+            error = row.paper.get(None, {}).get('top1_err')
+            if row.data != 'imagenet' or error is None:
+                continue
+            cost = config_cost(load_config(find_config(row.config)))
+            if cost:
+                name, family = ' '.join(filter(None, (row.model, row.split))), ROLES[row.role]
+                points.append((name, family, 'paper', cost[1] / 1e9, round(100 - error, 3)))
+    for weights in WEIGHTS:
+        if weights.config or not weights.accuracies or 'SSLD' in weights.note:
+            continue
+        accuracy, architecture = weights.accuracies[0], resolve(weights.architecture)
+        top1 = 100 - accuracy.values[0] if 'error' in accuracy.metric else accuracy.values[0]
+        points.append((architecture.title or architecture.name, 'Res2Net', 'published',
+                       count(architecture.config, architecture.input_size)[1] / 1e9, round(top1, 3)))
+    return list(dict.fromkeys(points))
 
 
 def draw_accuracy(points: Iterable[tuple[str, str, str, float, float]], path: Path) -> None:
     """Draw ImageNet top-1 accuracy against multiply-adds.
 
     Args:
-        points (Iterable[tuple]): As of ``model_zoo.accuracy_points``.
+        points (Iterable[tuple]): As of :func:`accuracy_points`.
         path (Path): The image.
     """
     import matplotlib

@@ -64,8 +64,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--dry-run', action='store_true', help='print the commands, run nothing')
     parser.add_argument('--stop-on-error', action='store_true', help='do not go on to the next row after one failed')
     parser.add_argument('--report', type=Path, metavar='FILE',
-                        help='only write a report: FILE.md has what was measured as Markdown tables, FILE.html is a page '
-                        f"of all of the paper's tables with charts, also without results; {SITE}: {SITE_FILE} in --out")
+                        help='only write a report: FILE.md has what was measured as Markdown tables; FILE.html is a '
+                        f"page of the paper's tables with charts, also without results; {SITE} is {SITE_FILE} in --out")
     args = parser.parse_args(argv)
     for name, number in (('--gpus', args.gpus), ('--test-gpus', args.test_gpus)):
         if number is not None and number < 1:

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..utils.config import packaged_configs
 from .figure import panel_conditions, series_panels
-from .report import STAR, format_changes, format_number, provenance_cells
+from .report import format_changes, format_number, provenance_cells
 from .results import Result, kind_caution
 from .svg_charts import WIDTH, BarChart, BarValue, LineChart, bar_chart, line_chart
 from .tables import Metric, Row, Table, published_number
@@ -54,7 +54,7 @@ class ReportSection:
         name (str): Its name for people: 'Table 6'.
         rows (list[tuple[Row, list[ReportLine]]]): The rows with their lines.
         measured (int): How many rows have a result of the full schedule.
-        cautions (list[str]): What to know of the kinds of run that there are.
+        kinds (list[str]): The kinds of run that there are results of.
         bars (BarChart | None): Its bars, if it has some.
         curves (list[LineChart]): Its curves.
         speeds (list[tuple]): Times beside ResNet-50: architecture, the paper's ratio, batch size, ratio eager, ratio
@@ -65,7 +65,7 @@ class ReportSection:
     name: str
     rows: list[tuple[Row, list[ReportLine]]]
     measured: int
-    cautions: list[str]
+    kinds: list[str]
     bars: BarChart | None
     curves: list[LineChart]
     speeds: list[tuple[str, ...]]
@@ -97,7 +97,7 @@ def html_report(tables: Mapping[str, Table], results: Sequence[Result], files: S
     template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
     sections = [_section(table, tables, results) for table in tables.values()]
     return template.render(
-        sections=sections, files=[Path(file).name for file in files], results=results, star=STAR, width=WIDTH,
+        sections=sections, files=[Path(file).name for file in files], results=results, width=WIDTH,
         caution=kind_caution, changes=format_changes,
         newest=max((result.test.date[:10] for result in results), default=''))
 
@@ -134,14 +134,15 @@ def _our_line(table: Table, setting: str | None, kind: str, seeds: Mapping[int |
         heights = [height for result in seeds.values() for height in [result.measured.get(name)] if height is not None]
         if heights:
             values[name] = mean(heights)
-        spread = f' ±{stdev(heights):.{metric.decimals}f} ({len(heights)} seeds)' if len(heights) > 1 else ''
+        spread = f' ±{stdev(heights):.{metric.decimals}f}' if len(set(heights)) > 1 else ''
         numbers.append(format_number(values.get(name), metric.decimals) + spread)
     newest = list(seeds.values())[-1]
     *_, commit, date = provenance_cells('', newest)
     options = [option for option in newest.options if not option.startswith('randomness.seed=')]
     batch = f'batch {newest.batch_size}' if newest.batch_size not in (None, newest.recipe_batch_size) else ''
+    count = f'{len(seeds)} seeds' if len(seeds) > 1 else ''
     return ReportLine(_setting(setting), OURS, kind, numbers, values, date, commit,
-                      ' '.join(filter(None, [newest.data, *options, batch])))
+                      ', '.join(filter(None, [newest.data, *options, batch, count])))
 
 
 def _section(table: Table, tables: Mapping[str, Table], results: Sequence[Result]) -> ReportSection:
@@ -151,8 +152,7 @@ def _section(table: Table, tables: Mapping[str, Table], results: Sequence[Result
     return ReportSection(
         table, _name(table), rows,
         sum(any(line.kind == 'full' for line in lines) for _, lines in rows),
-        [kind_caution(kind) for kind in kinds if kind_caution(kind)], _bars(table, rows),
-        _curves(table, tables, results, kinds), speeds, source)
+        kinds, _bars(table, rows), _curves(table, tables, results, kinds), speeds, source)
 
 
 def _name(table: Table) -> str:
@@ -188,8 +188,9 @@ def _bar_values(metric: Metric, group: str, rows: Sequence[tuple[Row, Sequence[R
     for row, lines in rows:
         for line in lines:
             if metric.name in line.values and row.role != 'gain':
-                style = {OURS: 'ours', REPOSITORY: 'repository'}.get(
-                    line.whose, 'res2net' if row.role == 'ours' else 'baseline')
+                of_paper = 'res2net' if row.role == 'ours' else 'baseline'
+                style = {PAPER: of_paper, REPOSITORY: 'repository'}.get(
+                    line.whose, 'ours' if line.kind == 'full' else 'partial')
                 whose = line.whose + (f', {line.kind}' if line.kind else '')
                 number = line.values[metric.name]
                 values.append(BarValue(group, f'{row.model}, {whose}', number,

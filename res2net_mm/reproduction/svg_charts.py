@@ -8,7 +8,7 @@ from dataclasses import dataclass
 WIDTH = 460  # of every chart: on a phone nearly a unit a pixel
 LONGEST_BAR = 160  # the rest is for its text
 LINE = 19  # height of a bar or a line of text
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40  # around the axes of a line chart
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 40  # around the axes of a line chart
 PLOT_HEIGHT = 250
 
 
@@ -21,7 +21,8 @@ class BarValue:
         label (str): Whose it is.
         value (float): The number, 0 or more.
         text (str): The number as it is printed.
-        style (str): Class of the template's style sheet: 'baseline', 'res2net', 'repository' or 'ours'.
+        style (str): Class of the template's style sheet: 'baseline', 'res2net', 'repository', 'ours', or 'partial' for
+            another schedule than the full one.
     """
     group: str
     label: str
@@ -73,11 +74,13 @@ class LineSeries:
         style (str): Class of the template's style sheet: 'line0', 'line1', ...
         points (list[tuple[float, float, str]]): x, y and a text for those who point at it.
         path (str): The same for a polyline.
+        key (int): Height of its entry in the key.
     """
     name: str
     style: str
     points: list[tuple[float, float, str]]
     path: str
+    key: int
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class LineChart:
         x_ticks (list[tuple[float, str]]): Places and numbers of the x axis.
         y_ticks (list[tuple[float, str]]): The same of the y axis.
         lines (list[LineSeries]): The lines.
+        bottom (int): Height of the x axis.
     """
     title: str
     height: int
@@ -100,6 +104,7 @@ class LineChart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     lines: list[LineSeries]
+    bottom: int = TOP + PLOT_HEIGHT
 
 
 def bar_chart(title: str, values: Sequence[BarValue]) -> BarChart | None:
@@ -153,9 +158,10 @@ def line_chart(title: str, x_label: str, y_label: str,
     placed = []
     for number, (name, line) in enumerate((name, line) for name, line in lines.items() if line):
         at = [(*place(x, y), text) for x, y, text in line]
-        placed.append(LineSeries(name, f'line{number % 4}', at, ' '.join(f'{x},{y}' for x, y, _ in at)))
+        placed.append(LineSeries(name, f'line{number % 4}', at, ' '.join(f'{x},{y}' for x, y, _ in at),
+                                 TOP + PLOT_HEIGHT + BOTTOM + LINE * number + 6))
     return LineChart(
-        title, TOP + PLOT_HEIGHT + BOTTOM + LINE * len(placed), x_label, y_label,
+        title, TOP + PLOT_HEIGHT + BOTTOM + LINE * len(placed) + 6, x_label, y_label,
         [(place(tick, y_ticks[0])[0], f'{tick:g}') for tick in x_ticks],
         [(place(x_ticks[0], tick)[1], f'{tick:g}') for tick in y_ticks], placed)
 

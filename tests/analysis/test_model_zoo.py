@@ -16,12 +16,11 @@ from res2net_mm.analysis.model_zoo import (
     _measured,
     _row_of_config,
     _row_of_weights,
-    accuracy_points,
     model_zoo,
     read_timings,
     zoo_rows,
 )
-from res2net_mm.analysis.model_zoo_figure import draw_accuracy
+from res2net_mm.analysis.model_zoo_figure import accuracy_points, draw_accuracy
 from res2net_mm.models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
 from res2net_mm.reproduction.results import Result, RunRecord, TrainingRecord, read_results
 from res2net_mm.reproduction.tables import EVIDENCE_TABLES, read_tables
