@@ -191,7 +191,7 @@ def _bar_values(metric: Metric, group: str, rows: Sequence[tuple[Row, Sequence[R
                 of_paper = 'res2net' if row.role == 'ours' else 'baseline'
                 style = {PAPER: of_paper, REPOSITORY: 'repository'}.get(
                     line.whose, 'ours' if line.kind == 'full' else 'partial')
-                whose = line.whose + (f', {line.kind}' if line.kind else '')
+                whose = {REPOSITORY: 'repository'}.get(line.whose, line.whose) + (f', {line.kind}' if line.kind else '')
                 number = line.values[metric.name]
                 values.append(BarValue(group, f'{row.model}, {whose}', number,
                                        format_number(number, metric.decimals), style))

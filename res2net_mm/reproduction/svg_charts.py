@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-WIDTH = 460  # of every chart: on a phone nearly a unit a pixel
-LONGEST_BAR = 160  # the rest is for its text
+WIDTH = 420  # of every chart: on a phone nearly a unit a pixel
+LONGEST_BAR = 140  # the rest is for its text
 LINE = 19  # height of a bar or a line of text
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 40  # around the axes of a line chart
 PLOT_HEIGHT = 250
@@ -148,7 +148,7 @@ def line_chart(title: str, x_label: str, y_label: str,
     points = [point for line in lines.values() for point in line]
     if not points:
         return None
-    x_ticks, y_ticks = (_ticks([point[axis] for point in points]) for axis in (0, 1))
+    x_ticks, y_ticks = _ticks([x for x, _, _ in points]), _ticks([y for _, y, _ in points])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
@@ -158,8 +158,8 @@ def line_chart(title: str, x_label: str, y_label: str,
     placed = []
     for number, (name, line) in enumerate((name, line) for name, line in lines.items() if line):
         at = [(*place(x, y), text) for x, y, text in line]
-        placed.append(LineSeries(name, f'line{number % 4}', at, ' '.join(f'{x},{y}' for x, y, _ in at),
-                                 TOP + PLOT_HEIGHT + BOTTOM + LINE * number + 6))
+        path = ' '.join(f'{x},{y}' for x, y, _ in at)
+        placed.append(LineSeries(name, f'line{number % 4}', at, path, TOP + PLOT_HEIGHT + BOTTOM + LINE * number + 6))
     return LineChart(
         title, TOP + PLOT_HEIGHT + BOTTOM + LINE * len(placed) + 6, x_label, y_label,
         [(place(tick, y_ticks[0])[0], f'{tick:g}') for tick in x_ticks],

@@ -103,7 +103,7 @@ def test_keypoints_are_told_apart_by_boxes():
     bars = [text for _, text in sorted(drawn, key=lambda bar: int(bar[0]))]
     detected = bars.index('detected boxes')
     assert bars[0] == 'ground-truth boxes' and '73.7 Res2Net-50, paper' in bars[:detected]
-    assert {'71.5 Res2Net-50, authors&#39; repository', '70.9 Res2Net-50, ours, full', '70.4 ResNet-50, paper'} <= set(
+    assert {'71.5 Res2Net-50, repository', '70.9 Res2Net-50, ours, full', '70.4 ResNet-50, paper'} <= set(
         bars[detected:])
     lines = report_lines(table, table.rows['r2n50'], [result])
     assert [(line.setting, line.whose, line.values['kpt_ap']) for line in lines] == [
@@ -197,7 +197,7 @@ def test_places_of_bars_and_lines():
               BarValue('a', 'z', 10., '10', 'ours')]
     chart = bar_chart('t', values)
     assert [name for _, name in chart.heads] == ['a', 'b']
-    assert [(bar.label, bar.width) for bar in chart.bars] == [('x', 160), ('z', 80), ('y', 40)]
+    assert [(bar.label, bar.width) for bar in chart.bars] == [('x', 140), ('z', 70), ('y', 35)]
     assert [bar.y for bar in chart.bars] == sorted({bar.y for bar in chart.bars}) and chart.bars[-1].y < chart.height
     assert bar_chart('t', []) is None and line_chart('t', 'x', 'y', {'a': []}) is None
     chart = line_chart('t', 'x', 'y', {'none': [], 'a': [(1., 10., ''), (3., 30., '')]})
