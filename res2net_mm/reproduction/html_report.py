@@ -189,8 +189,8 @@ def _bar_values(metric: Metric, group: str, rows: Sequence[tuple[Row, Sequence[R
         for line in lines:
             if metric.name in line.values and row.role != 'gain':
                 of_paper = 'res2net' if row.role == 'ours' else 'baseline'
-                style = {PAPER: of_paper, REPOSITORY: 'repository'}.get(
-                    line.whose, 'ours' if line.kind == 'full' else 'partial')
+                style = {PAPER: of_paper, REPOSITORY: f'{of_paper} repository'}.get(
+                    line.whose, 'ours' if line.kind == 'full' else 'ours partial')
                 whose = {REPOSITORY: 'repository'}.get(line.whose, line.whose) + (f', {line.kind}' if line.kind else '')
                 number = line.values[metric.name]
                 values.append(BarValue(group, f'{row.model}, {whose}', number,

@@ -21,8 +21,8 @@ class BarValue:
         label (str): Whose it is.
         value (float): The number, 0 or more.
         text (str): The number as it is printed.
-        style (str): Class of the template's style sheet: 'baseline', 'res2net', 'repository', 'ours', or 'partial' for
-            another schedule than the full one.
+        style (str): Classes of the template's style sheet: 'baseline', 'res2net' or 'ours'; then 'repository', or
+            'partial' for another schedule than the full one, which are paler.
     """
     group: str
     label: str
@@ -40,7 +40,7 @@ class Bar:
         width (float): Its length.
         label (str): Whose it is.
         text (str): Its number.
-        style (str): Class of the template's style sheet.
+        style (str): Classes of the template's style sheet.
     """
     y: int
     width: float

@@ -80,7 +80,7 @@ def test_several_schedules():
     assert '13.5 ResNet-50, paper' in texts
     assert [texts[texts.index('12.3') + shift] for shift in (-1, 1, 2)] == ['ours', '34.5', '45.6']
     assert '<td>2026-01-01</td><td>01234567 dirty</td><td>data/</td>' in part
-    assert '<rect class="partial"' in part and part.count('<rect class="ours"') == 6
+    assert '<rect class="ours partial"' in part and part.count('<rect class="ours"') == 6
 
 
 def test_lines_of_a_row_do_not_mix():
