@@ -1,6 +1,6 @@
 """A classifier with a small Res2Net-26: which of four generated shapes is in an image, from 5 to 40 of its 64 pixels?
 
-    tools/dev/demo_models.py demo_classifier_r2n26                 makes the data, trains, tests and writes demo/weights
+    tools/dev/demo_models.py demo_classifier_r2n26     # makes the data, trains, tests and writes demo/weights
     python tools/train.py configs/small/demo_classifier_r2n26.py
 
 0.87 M parameters; the backbone starts from that of demo_faster_rcnn_r2n26.py. Run it in the root of the checkout.

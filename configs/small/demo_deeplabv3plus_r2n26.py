@@ -1,6 +1,6 @@
 """DeepLabv3+ with a small Res2Net-26, on generated shapes: which pixels are of a shape, whichever it is?
 
-    tools/dev/demo_models.py demo_deeplabv3plus_r2n26              makes the data, trains, tests and writes demo/weights
+    tools/dev/demo_models.py demo_deeplabv3plus_r2n26     # makes the data, trains, tests and writes demo/weights
     python tools/train.py configs/small/demo_deeplabv3plus_r2n26.py
 
 1.25 M parameters; the backbone starts from that of demo_faster_rcnn_r2n26.py, which has seen the same images.

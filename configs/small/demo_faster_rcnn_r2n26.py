@@ -1,6 +1,6 @@
 """Faster R-CNN with a small Res2Net-26, on generated shapes and blood cells (BCCD): the model 'demo' of our tools.
 
-    tools/dev/demo_models.py demo_faster_rcnn_r2n26 --bccd DIR     makes the data, trains, tests and writes demo/weights
+    tools/dev/demo_models.py demo_faster_rcnn_r2n26 --bccd DIR   # makes the data, trains, tests and writes demo/weights
     python tools/train.py configs/small/demo_faster_rcnn_r2n26.py
 
 1.55 M parameters, from random weights; the paper has no such experiment.

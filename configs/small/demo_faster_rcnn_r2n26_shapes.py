@@ -1,7 +1,7 @@
 """Faster R-CNN with a small Res2Net-26, from random weights, on shapes made on the spot: minutes on two CPU cores.
 
-    make demo                         makes the shapes, trains, evaluates and draws
-    make demo DATA=path/to/coco       the same on a folder in COCO's layout
+    make demo                         # makes the shapes, trains, evaluates and draws
+    make demo DATA=path/to/coco       # the same on a folder in COCO's layout
 
 The model and pipeline of faster_rcnn_r2n50_coco.py at a size for a CPU; the paper has no such experiment.
 """

@@ -1,6 +1,6 @@
 """Shapes of all sizes, ResNet-26 of 24 channels: the twin of sizes_r2n26.py.
 
-    python tools/misc/evidence.py                 makes the data, and runs both with several seeds
+    python tools/misc/evidence.py sizes           # makes the data, and runs both with several seeds
     python tools/train.py configs/small/sizes_r26.py
 
 The paper has no such experiment. 1.97 M parameters; the multiply-adds of the two differ by less than 3 %.
