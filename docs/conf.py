@@ -23,7 +23,7 @@ project = 'res2net_mm'
 release = version = __version__
 copyright = 'the res2net_mm contributors; Apache-2.0'  # noqa: A001, the name is Sphinx's
 root_doc = 'docs/index'
-include_patterns = ['docs/**.md', 'configs/**/README.md', 'demo/README.md', 'notebooks/README.md', 'README.md',
+include_patterns = ['docs/**.md', 'configs/**/README.md', 'demo/README.md', 'notebooks/README.md', 'README*.md',
                     'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'CODE_OF_CONDUCT.md']
 exclude_patterns = ['.*', 'build', 'dist', 'res2net_mm', 'tests', 'tools', 'work_dirs', 'requirements']
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode', 'sphinx_copybutton']
@@ -44,11 +44,10 @@ autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# A glob of the table of contents may find nothing; that a page is in no table of contents is a warning all the same.
-suppress_warnings = ['toc.empty_glob']
 # Types of other packages: their inventories are on the web, and the site is built without a network.
 nitpick_ignore_regex = [
     ('py:.*', r'(torch|nn|np|numpy|mmengine|mmcv|mmdet|mmseg|mmpose|mmpretrain)\..*'),
+    ('py:class', 'Tensor|Path|DataLoader|Compose|Evaluator|BaseDataset|BaseMetric|BaseDataElement|SegDataSample'),
 ]
 
 html_theme = 'furo'
