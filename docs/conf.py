@@ -17,7 +17,8 @@ from sphinx.transforms import SphinxTransform
 from res2net_mm import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-LEXERS = {'.py': 'python', '.yml': 'yaml', '.yaml': 'yaml', '.json': 'json', '.sh': 'bash', '.cpp': 'cpp', '.toml': 'toml'}
+LEXERS = {'.py': 'python', '.yml': 'yaml', '.yaml': 'yaml', '.json': 'json',
+          '.sh': 'bash', '.cpp': 'cpp', '.toml': 'toml'}
 
 project = 'res2net_mm'
 release = version = __version__
@@ -73,9 +74,9 @@ class LinksIntoRepository(SphinxTransform):
         folder = ROOT / Path(self.env.docname).parent
         shown = self.env.metadata[self.env.docname].setdefault('shown_files', [])
         for link in list(self.document.findall(addnodes.pending_xref)):
-            readme = folder / link['reftarget'] / 'README.md'
+            readme = (folder / link['reftarget'] / 'README.md').resolve()
             if link['reftype'] == 'myst' and link['refdomain'] is None and readme.is_file():
-                link.attributes.update(refdomain='doc', reftarget=self.env.path2doc(str(readme.resolve())), reftargetid=None)
+                link.attributes.update(refdomain='doc', reftarget=self.env.path2doc(str(readme)), reftargetid=None)
         for link in list(self.document.findall(addnodes.download_reference)):
             file = (folder / link['reftarget']).resolve()
             if file.is_file() and file.is_relative_to(ROOT) and b'\0' not in file.read_bytes():

@@ -65,8 +65,8 @@ def begin_block(drawing: Drawing) -> int:
     """Draw a block down to the rails of its splits; return y of the rails."""
     drawing.text(260, 18, 'x')
     drawing.line((260, 24), (260, 44))
-    bottom = drawing.box(260, 44, 440, '1×1 convolution, BN, ReLU: s·w channels', note='cut into s = 4 splits of w channels')
-    return bottom
+    return drawing.box(260, 44, 440, '1×1 convolution, BN, ReLU: s·w channels',
+                       note='cut into s = 4 splits of w channels')
 
 
 def end_block(drawing: Drawing, y: int) -> None:
