@@ -83,18 +83,10 @@ ANALYSIS = ['grad-cam>=1.5.7,<2', 'matplotlib', 'scikit-learn', 'rich']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript', 'openvino']
 
 setup(
-    name='res2net_mm',
     version=version(),
-    description='Res2Net backbones for OpenMMLab: one registered family for mmdet, mmseg, mmpose and mmpretrain',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
     package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', 'checkpoints/hashes.json', 'py.typed']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
-    python_requires='>=3.8',
-    install_requires=['numpy', 'torch>=2.0'],
-    entry_points={'console_scripts': ['res2net-mm = res2net_mm.cli.main:main']},
     extras_require={
         'core': CORE,  # the backbones alone, with mmcv's compiled operators or without (docs/plain_pytorch.md)
         'det': DET,
@@ -110,12 +102,7 @@ setup(
         'analysis': ANALYSIS,
         'docs': ['sphinx>=9.0,<10', 'myst-parser>=5.2,<6', 'furo>=2025.12.19', 'sphinx-copybutton>=0.5.2',
                  'linkify-it-py>=2.2,<3'],
-        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=70,<81', 'cython',
+        'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=77,<81', 'cython',
                 'ninja', 'psutil', 'jupytext', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
     },
-    classifiers=[
-        'License :: OSI Approved :: Apache Software License',
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
-    ],
 )

@@ -69,6 +69,17 @@ def test_wheel_holds_the_package_configs_tools_and_index_and_nothing_else(wheel)
         assert f'res2net_mm/{name}' in expected
 
 
+@pytest.mark.slow
+def test_the_source_archive_builds_the_same_wheel(wheel, tmp_path):
+    pytest.importorskip('build')
+    env, tries = without_network(tmp_path)
+    subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path, ROOT], check=True,
+                   capture_output=True, env=env)
+    built, = tmp_path.glob('*.whl')
+    assert not tries.read_text()
+    assert sorted(zipfile.ZipFile(built).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
+
+
 def environment(install, wheel, folder):
     """The environment of a process that has the wheel, this checkout installed, or the checkout as a mere folder."""
     env = {'PATH': '/usr/bin:/bin', 'HOME': str(folder)}
