@@ -10,9 +10,10 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from ..reproduction.html_report import write_html_report
 from ..reproduction.plans import RunSettings
 from ..reproduction.report import list_tables, settings_table, write_report
-from ..reproduction.results import read_results
+from ..reproduction.results import Result, read_results
 from ..reproduction.runs import Output, reproduce_table
 from ..reproduction.schedules import SCHEDULES
 from ..reproduction.tables import EVIDENCE_TABLES, Row, Table, read_tables
@@ -25,6 +26,7 @@ USAGE = """Train and test the rows of a table of the paper, and put what was mea
 
 Without TABLE: list the tables and their rows. What is finished is not run again, and what was interrupted goes on from
 its last checkpoint: repeat the command. Every finished test adds one line to the results file."""
+SITE, SITE_FILE = 'site', 'report.html'  # for --report: the page beside the runs
 INTERRUPTED = 'interrupted; the same command goes on from the last checkpoint'
 
 
@@ -55,16 +57,21 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help='override settings of the configs: train_dataloader.batch_size=16')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/reproduce'), metavar='DIR',
                         help='where the runs go (work_dirs/reproduce)')
-    parser.add_argument('--results', type=Path, metavar='FILE', help='results file (results.jsonl in --out)')
+    parser.add_argument('--results', type=Path, nargs='+', default=[], metavar='FILE',
+                        help='results file (results.jsonl in --out); --report reads several')
     parser.add_argument('--tables', type=Path, metavar='FILE',
                         help="other tables (the paper's, and the experiments of docs/evidence.md)")
     parser.add_argument('--dry-run', action='store_true', help='print the commands, run nothing')
     parser.add_argument('--stop-on-error', action='store_true', help='do not go on to the next row after one failed')
-    parser.add_argument('--report', type=Path, metavar='FILE.md', help='only write the results file as Markdown tables')
+    parser.add_argument('--report', type=Path, metavar='FILE',
+                        help='only write a report: FILE.md has what was measured as Markdown tables, FILE.html is a page '
+                        f"of all of the paper's tables with charts, also without results; {SITE}: {SITE_FILE} in --out")
     args = parser.parse_args(argv)
     for name, number in (('--gpus', args.gpus), ('--test-gpus', args.test_gpus)):
         if number is not None and number < 1:
             parser.error(f'argument {name}: {number} must be at least 1')
+    if len(args.results) > 1 and not args.report:
+        parser.error(f'argument --results: {len(args.results)} files are for --report alone; runs write one')
     return args
 
 
@@ -72,13 +79,20 @@ def _run(args: argparse.Namespace) -> None:
     """List the tables, report on them, or reproduce one, as the arguments say."""
     tables = read_tables(args.tables) if args.tables else {**read_tables(), **read_tables(EVIDENCE_TABLES)}
     settings = RunSettings(
-        out=args.out, results=args.results, schedule=args.schedule, from_scratch=args.from_scratch, device=args.device,
-        gpus=args.gpus, test_gpus=args.test_gpus, options=_parse_options(args.cfg_options),
+        out=args.out, results=next(iter(args.results), None), schedule=args.schedule, from_scratch=args.from_scratch,
+        device=args.device, gpus=args.gpus, test_gpus=args.test_gpus, options=_parse_options(args.cfg_options),
         option_arguments=args.cfg_options, dry_run=args.dry_run, stop_on_error=args.stop_on_error)
     if args.table and args.table not in tables:
         fail(f"no table '{args.table}'; there are:\n{list_tables(tables)}")
     if args.report:
-        _report_results(args.report, {args.table: tables[args.table]} if args.table else tables, settings.results_file)
+        chosen = {args.table: tables[args.table]} if args.table else tables
+        path = args.out / SITE_FILE if args.report == Path(SITE) else args.report
+        if path.suffix == '.html':
+            ours = [] if args.table or args.tables else list(read_tables(EVIDENCE_TABLES))  # the page is on the paper
+            chosen = {name: table for name, table in chosen.items() if name not in ours}
+            _write_page(path, chosen, args.results, settings.results_file)
+        else:
+            _report_results(path, chosen, args.results or [settings.results_file])
     elif not args.table:
         print(list_tables(tables))
     else:
@@ -117,16 +131,33 @@ def _parse_options(arguments: Sequence[str]) -> dict[str, Any]:
         raise UserError(f'--cfg-options {" ".join(arguments)}: wanted is KEY=VALUE') from error
 
 
-def _report_results(path: Path, tables: Mapping[str, Table], results_file: Path) -> None:
-    """Write the results file as Markdown, and the figures of its tables beside it."""
-    if not results_file.is_file():
-        fail(f"--report: results file '{results_file}' does not exist")
-    results = read_results(results_file, _print_warning)
+def _read_all(files: Sequence[Path]) -> list[Result]:
+    """Read results files, all of which must be there."""
+    for file in files:
+        if not file.is_file():
+            fail(f"--report: results file '{file}' does not exist")
+    return [result for file in files for result in read_results(file, _print_warning)]
+
+
+def _report_results(path: Path, tables: Mapping[str, Table], files: Sequence[Path]) -> None:
+    """Write results as Markdown, and the figures of their tables beside it."""
+    results = _read_all(files)
     try:
         figures = write_report(path, tables, results)
     except OSError as error:
         fail(f'--report {path}: {error.strerror}')
     print(f'Wrote {", ".join([str(path), *(figure.name for figure in figures)])}')
+
+
+def _write_page(path: Path, tables: Mapping[str, Table], named: Sequence[Path], usual: Path) -> None:
+    """Write the HTML page: of the results files that are named, or else of the usual one if there is one."""
+    files = named or [file for file in [usual] if file.is_file()]
+    results = _read_all(files)
+    try:
+        write_html_report(path, tables, results, files)
+    except OSError as error:
+        fail(f'--report {path}: {error.strerror}')
+    print(f'Wrote {path}, with {len(results)} results')
 
 
 def _choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
