@@ -41,6 +41,7 @@ copybutton_prompt_is_regexp = True
 # Types stand in the docstrings; a second time, in the signature, they would make it unreadable.
 autodoc_typehints = 'none'
 autodoc_member_order = 'bysource'
+toc_object_entries_show_parents = 'hide'
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -91,7 +92,7 @@ def pages_of_shown_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str
     for name in sorted({name for fields in app.env.metadata.values() for name in fields.get('shown_files', [])}):
         text = (ROOT / name).read_text(encoding='utf-8')
         body = app.builder.highlighter.highlight_block(text, LEXERS.get(Path(name).suffix, 'none'))
-        yield f'source/{name}', {'title': name, 'body': f'<h1>{name}</h1>\n{body}'}, 'page.html'
+        yield f'source/{name}', {'title': name, 'body': f'<h1 class="path">{name}</h1>\n{body}'}, 'page.html'
 
 
 def write_redirect(app: Sphinx, error: Exception | None) -> None:
