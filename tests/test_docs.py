@@ -7,7 +7,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 from res2net_mm import load_config
 
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
+PAGES = [ROOT / 'README.md', ROOT / 'README_zh-CN.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
+         *sorted((ROOT / 'docs' / 'tasks').glob('*.md')), *sorted((ROOT / 'docs' / 'zh_cn').glob('*.md')),
          *sorted((ROOT / 'configs').rglob('README.md'))]
 FOLDERS = 'tools|configs|tests|docs|res2net_mm|requirements'
 PATH = re.compile(rf'(?<![\w/.:{{}}<-])((?:{FOLDERS})/[\w./-]+\.(?:py|sh|md|yml|txt|cpp))')
