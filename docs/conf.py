@@ -27,7 +27,7 @@ root_doc = 'docs/index'
 include_patterns = ['docs/**.md', 'configs/**/README.md', 'demo/README.md', 'notebooks/README.md', 'README*.md',
                     'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'CODE_OF_CONDUCT.md']
 exclude_patterns = ['.*', 'build', 'dist', 'res2net_mm', 'tests', 'tools', 'work_dirs', 'requirements']
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode', 'sphinx_copybutton']
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_copybutton']
 
 # Markdown as a code host reads it: headings have anchors, and addresses are links, but file names such as README.md,
 # whose ending is a top-level domain, are not.
