@@ -26,7 +26,7 @@ test-fast: $(ready)
 	$(pytest) -m 'not slow and not distributed and not gpu and not soak'
 
 docs: $(ready)
-	@$(VENV)/bin/python -c 'import sphinx, myst_parser, furo, sphinx_copybutton, linkify_it' || \
+	@$(VENV)/bin/python -c 'import sphinx, myst_parser, furo, sphinx_copybutton, linkify_it' 2>/dev/null || \
 	  { echo "make docs needs the extra docs: $(VENV)/bin/python -m pip install -e '.[docs]'"; exit 1; }
 	$(VENV)/bin/python -m sphinx -c docs -b html -q -E -W --keep-going -n . build/site
 
