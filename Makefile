@@ -2,6 +2,7 @@
 # make test        set up, then run all tests, one process with one thread for each core  (JOBS=4: so many)
 # make test-fast   the tests that one runs while working
 # make lint        ruff, and mypy on the types of the package
+# make docs        the pages of docs/ as a site, build/site/index.html, where a warning is an error
 # make soak        the long tests of reliability: kills, payloads, hostile files, memory (hours on 2 cores)
 # make sanitize    the tests of the training kernels under ASan and UBSan
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
@@ -14,7 +15,7 @@ export UV_FIND_LINKS
 ready := $(VENV)/.ready
 pytest := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-fast soak sanitize env lint lock licences wheelhouse clean
+.PHONY: demo test test-fast docs soak sanitize env lint lock licences wheelhouse clean
 demo: $(ready)
 	$(VENV)/bin/python tools/dev/demo.py $(if $(DATA),--data "$(DATA)")
 
@@ -23,6 +24,11 @@ test: $(ready)
 
 test-fast: $(ready)
 	$(pytest) -m 'not slow and not distributed and not gpu and not soak'
+
+docs: $(ready)
+	@$(VENV)/bin/python -c 'import sphinx, myst_parser, furo, sphinx_copybutton, linkify_it' 2>/dev/null || \
+	  { echo "make docs needs the extra docs: $(VENV)/bin/python -m pip install -e '.[docs]'"; exit 1; }
+	$(VENV)/bin/python -m sphinx -c docs -b html -q -E -W --keep-going -n . build/site
 
 soak: $(ready)
 	$(pytest) -m soak -rP

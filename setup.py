@@ -100,6 +100,8 @@ setup(
         'tracking': ['tensorboard'],
         'hub': ['huggingface_hub>=0.20'],
         'analysis': ANALYSIS,
+        'docs': ['sphinx>=9.0,<10', 'myst-parser>=5.2,<6', 'furo>=2025.12.19', 'sphinx-copybutton>=0.5.2',
+                 'linkify-it-py>=2.2,<3'],
         'dev': ['pytest', 'pytest-xdist', 'ruff', 'mypy', 'openmim', 'timm', 'build', 'setuptools>=77,<81', 'cython',
                 'ninja', 'psutil', 'jupytext', 'scikit-learn'],  # its digits are the data of tools/misc/evidence.py
     },

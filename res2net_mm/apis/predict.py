@@ -76,7 +76,7 @@ def predict(model: str | Predictor, inputs: str | Path | Sequence[str | Path], *
         resume (bool): Whether to go on with a run that was interrupted. Defaults to False.
 
     Returns:
-        PredictionRun: An iterator over a :class:`Result` for each image, in order, as they come. An image that cannot
+        PredictionRun: An iterator over a :class:`~.Result` for each image, in order, as they come. An image that cannot
         be used is one with an ``error``.
 
     Raises:
@@ -91,7 +91,7 @@ def predict(model: str | Predictor, inputs: str | Path | Sequence[str | Path], *
 
 
 class PredictionRun:
-    """An iterator over the results of a run; see :func:`predict` for the arguments.
+    """An iterator over the results of a run; see :func:`~.predict` for the arguments.
 
     Attributes:
         predictor (Predictor): The model.

@@ -33,7 +33,7 @@ class Predictor:
     """A model with its weights, ready for images.
 
     Args:
-        model (str): As for :func:`~res2net_mm.apis.model_files.find_model`: a config, the name of one of ours or of
+        model (str): As for :func:`~res2net_mm.apis.find_model`: a config, the name of one of ours or of
             public weights, or 'demo'.
         checkpoint (str | None): Its checkpoint. Defaults to None: the weights that are public or come with the package.
         device (str | None): 'cpu', 'cuda' or 'cuda:INDEX'. Defaults to None: a GPU if there is one.

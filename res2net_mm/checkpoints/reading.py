@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
 
     Args:
         path (str | Path): The file.
-        map_location (MapLocation): As for ``torch.load``; safetensors and Paddle's stay on the CPU. Defaults to 'cpu'.
+        map_location (Any): As for ``torch.load``; safetensors and Paddle's stay on the CPU. Defaults to 'cpu'.
 
     Returns:
         dict: What the file holds: weights by name, or a training checkpoint around them

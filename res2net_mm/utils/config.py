@@ -24,7 +24,7 @@ def load_config(path: str | Path) -> Config:
 
     Args:
         path (str | Path): A file, or ``package::name`` for one that an installed package ships, such as
-            ``res2net_mm::faster_rcnn_r2n50_coco.py``: see :func:`find_config`. Both may name such files in their
+            ``res2net_mm::faster_rcnn_r2n50_coco.py``: see :func:`~.find_config`. Both may name such files in their
             ``_base_``.
 
     Returns:

@@ -9,9 +9,9 @@ Three steps, all called by ``tools/train.py``, the first two by ``tools/test.py`
    pass through it unchanged, and it draws no random numbers: a run on good data is the same with and without it. What
    is left of bad images when a model is evaluated meets ``EvaluationPipeline``.
 
-Every check is a function of its own that yields ``Problem``s. The command line imports this package before it has
-chosen a device, so nothing in it imports torch before it is used: mmengine's loggers, datasets and processes are
-imported inside of functions.
+Every check is a function of its own that yields a ``Problem`` for each thing that is wrong. The command line imports
+this package before it has chosen a device, so nothing in it imports torch before it is used: mmengine's loggers,
+datasets and processes are imported inside of functions.
 """
 from . import classification, coco, segmentation, voc  # noqa: F401  each registers its checks
 from .built import BuiltModel, BuiltSplit

@@ -42,7 +42,7 @@ class Backbone(Scriptable, PretrainedModule):
     A subclass has the attributes ``variant`` (its name in messages), ``stage_channels`` and ``stage_strides`` (of every
     stage's output), the properties ``stem_modules`` and ``stages``, and the method ``forward_stem``; and it calls
     ``_freeze_stages`` once built. One that allows 'stem' in ``out_indices`` has ``stem_channels`` and ``stem_stride``.
-    How it takes weights is said by :class:`PretrainedModule`.
+    How it takes weights is said by :class:`~.PretrainedModule`.
 
     Args:
         out_indices (Sequence[int | str]): Stages whose outputs are returned, and 'stem' for what ``forward_stem``
@@ -94,7 +94,7 @@ class Backbone(Scriptable, PretrainedModule):
 
     @property
     def out_strides(self) -> tuple[int, ...]:
-        """Stride of each output: pixels of the image to one of its pixels."""
+        """The stride of each output, how many pixels of the image there are to one of its pixels."""
         return tuple(self.stem_stride if isinstance(i, str) else self.stage_strides[i] for i in self.out_indices)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -80,7 +80,7 @@ class BLRes2Net(Backbone):
     """bLRes2Net: Big-Little Net around :class:`Bottle2neck` (Res2Net paper, Table 1).
 
     The defaults give bLRes2Net-50; ``scales=1, base_width=64`` is exactly bLResNet-50 with α = 2 and β = 4. The first
-    three stages are :class:`BigLittle`, the fourth is a plain sequence of blocks. The stride of a Big-Little stage is
+    three stages are :class:`~.BigLittle`, the fourth is a plain sequence of blocks. The stride of a Big-Little stage is
     in its last block, so there are no features at stride 4, and two stages at stride 16:
 
     =====================  ===  ====  ====  ====
@@ -99,7 +99,7 @@ class BLRes2Net(Backbone):
         alpha (int): The little branches have 1/α of the channels; a divisor of 64. Defaults to 2.
         beta (int): In a stage of n blocks the little branch has max(1, ⌊n/β⌋ - 1), the big one n - 1. Defaults to 4.
         in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
-            :class:`PretrainedModule`. Defaults to 3.
+            :class:`~.PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.

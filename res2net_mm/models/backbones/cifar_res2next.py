@@ -56,7 +56,7 @@ class CifarRes2NeXt(Backbone):
         se_reduction (int): Channels per hidden unit of a squeeze-and-excitation in every block, at most those of the
             first stage; the paper's SE rows do not say theirs, SENet's is 16; 0 for none. Defaults to 0.
         in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
-            :class:`PretrainedModule`. Defaults to 3.
+            :class:`~.PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.

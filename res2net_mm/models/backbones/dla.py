@@ -60,7 +60,7 @@ class DLA(Backbone):
             of p planes, 64 to 512, has ⌊p·w/64⌋·groups, as in :class:`Res2Net`. Defaults to None, the architecture's.
         groups (int | None): Groups of the blocks' 3×3 convolutions (cardinality). Defaults to None, the architecture's.
         in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
-            :class:`PretrainedModule`. Defaults to 3.
+            :class:`~.PretrainedModule`. Defaults to 3.
         out_indices (Sequence[int]): Stages whose outputs are returned. Defaults to (0, 1, 2, 3).
         frozen_stages (int): Stages that are not trained: -1 none, 0 the stem, k the stem and the first k stages.
             Defaults to -1.

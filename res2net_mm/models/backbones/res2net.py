@@ -85,7 +85,7 @@ class Res2Net(Backbone):
             as ``arch``.
         groups (int | None): Groups of the 3×3 convolutions (cardinality). Defaults to None, as ``arch``.
         in_channels (int): Channels of the image; for public weights, which are of 3, see ``adapt_in_channels`` of
-            :class:`PretrainedModule`. Defaults to 3.
+            :class:`~.PretrainedModule`. Defaults to 3.
         stem_channels (int | None): Channels of the stem. Defaults to None, ``base_channels``.
         base_channels (int): Planes of the first stage; its output has 4 times as many channels. Defaults to 64.
         num_stages (int): Stages, 1 to 4. Defaults to 4.

@@ -71,7 +71,7 @@ class Bottle2neck(nn.Module):
     Attributes:
         stage_block (bool): Whether it adds nothing between its splits: a stage block, unless ``stage_pool`` makes it an
             ordinary one.
-        executor (BlockExecutor | None): What computes the block in place of ``run_layers``, the same function of the
+        executor (Callable | None): What computes the block in place of ``run_layers``, the same function of the
             same layers. None, the default, calls the layers one by one.
     """
 
