@@ -71,13 +71,13 @@ def version() -> str:
 
 
 # The OneDL forks keep OpenMMLab's import names and run on a current PyTorch. OpenMMLab's own packages serve as well:
-# README.md, "Other stacks", has their pins.
+# docs/install.md has their pins.
 CORE = ['onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4', 'opencv-python<4.13']
 DET = CORE + ['onedl-mmdetection>=3.5.1,<3.6']
 SEG = CORE + ['onedl-mmsegmentation>=1.4.2,<1.5']
 CLS = CORE + ['onedl-mmpretrain>=1.3.6,<1.4', 'timm']
 # Everything that mmpose 1.3.2 needs but itself: its own requirements name chumpy, which builds on no current Python and
-# is not used here, so mmpose is installed with --no-deps (README.md, "Install").
+# is not used here, so mmpose is installed with --no-deps (docs/install.md).
 POSE = DET + ['json-tricks', 'munkres', 'xtcocotools>=1.14.3', 'scipy', 'matplotlib', 'pillow']
 ANALYSIS = ['grad-cam>=1.5.7,<2', 'matplotlib', 'scikit-learn', 'rich']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript', 'openvino']
