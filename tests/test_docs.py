@@ -54,6 +54,25 @@ def test_configs_of_the_readme(number, tmp_path):
         assert model.head.out_channels == 14
 
 
+TASK_PAGES = dict(detection='mmdet', segmentation='mmseg', keypoints='mmpose', saliency='mmseg',
+                  classification='mmpretrain')
+
+
+@pytest.mark.parametrize('task', TASK_PAGES)
+def test_configs_of_a_task_page(task, tmp_path):
+    """A dataset of one's own and another backbone: both are read from any folder, and build their models."""
+    pytest.importorskip(f'{TASK_PAGES[task]}.models')
+    text = (ROOT / 'docs' / 'tasks' / f'{task}.md').read_text(encoding='utf-8')
+    blocks = [block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if '_base_ =' in block]
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / 'mine.py').write_text(block, encoding='utf-8')
+        cfg = load_config(tmp_path / 'mine.py')
+        assert cfg.model.backbone.pop('init_cfg').checkpoint.startswith('res2net_mm://')
+        init_default_scope(TASK_PAGES[task])
+        assert type(MODELS.build(cfg.model).backbone).__module__.startswith('res2net_mm.models.backbones')
+
+
 def test_publishing_page(tmp_path):
     """The commands have the arguments that they are shown with, and the configs are read, and build a backbone."""
     text = (ROOT / 'docs' / 'publish.md').read_text(encoding='utf-8')
