@@ -37,8 +37,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train the twins of evidence.yml, Res2Net and ResNet of equal cost, '
                                      'with several seeds, and write docs/evidence.md. What is finished is not run '
                                      'again; what was interrupted goes on.')
-    parser.add_argument('tables', nargs='*', metavar='TABLE', help='only these: cifar10, ecssd, ... (all whose data '
-                                                                   'is there)')
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help='only these: cifar10, ecssd, ... (all for a CPU '
+                                                                   'whose data is there)')
     parser.add_argument('--data', nargs='+', default=[], metavar='NAME=DIR',
                         help='folders as tools/misc/prepare_data.py makes them; digits and sizes are made here')
     parser.add_argument('--schedule', choices=list(SCHEDULES), default='full',
@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> None:
         results = read_results(settings.results_file, output.warn)
     else:
         given = _data_folders(args.data, tables)
-        chosen = _choose_tables(args.tables, tables, given)
+        chosen = choose_tables(args.tables, tables, given)
         data = {**given, **write_datasets(args.out / 'data', [str(_data_of(table)) for table in chosen], output.log)}
         if args.data_only:
             return
@@ -107,8 +107,8 @@ def _data_of(table: Table) -> str | None:
     return next(iter(table.rows.values())).data
 
 
-def _choose_tables(names: Sequence[str], tables: dict[str, Table], given: dict[str, str]) -> list[Table]:
-    """The tables to run: those that are named, or all whose data is given or made here.
+def choose_tables(names: Sequence[str], tables: dict[str, Table], given: dict[str, str]) -> list[Table]:
+    """The tables to run: those that are named, or all for a CPU whose data is given or made here.
 
     Raises:
         UserError: If there is no such table, or its data is not given.
@@ -122,7 +122,8 @@ def _choose_tables(names: Sequence[str], tables: dict[str, Table], given: dict[s
     if without:
         data = _data_of(tables[without[0]])
         raise UserError(f'{without[0]} needs its data: --data {data}=DIR, as tools/misc/prepare_data.py makes it')
-    return [tables[name] for name in names] or [table for table in tables.values() if _data_of(table) in there]
+    return [tables[name] for name in names] or [
+        table for table in tables.values() if _data_of(table) in there and not table.needs_gpu]
 
 
 def _data_folders(arguments: Sequence[str], tables: dict[str, Table]) -> dict[str, str]:

@@ -35,8 +35,8 @@ Again: `tools/misc/prepare_data.py` lays out the data, and
 
     python tools/misc/evidence.py --data cifar10=DIR ecssd=DIR kvasir=DIR bccd=DIR
 
-runs what is missing and writes this page; a name, such as `ecssd`, runs that alone, and so does
-`python tools/reproduce.py ecssd`.
+runs what is missing and a CPU can do, and writes this page; a name, such as `ecssd`, or `cifar10_wide` on a GPU, runs
+that alone, and so does `python tools/reproduce.py ecssd`.
 
 {sections}
 """

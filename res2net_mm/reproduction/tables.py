@@ -95,6 +95,7 @@ class Table:
         metrics (Mapping[str, Metric]): The columns by name, in their order.
         rows (Mapping[str, Row]): The rows by name, in their order.
         all_metrics (Mapping[str, Metric]): All metrics of the file, also those of other tables.
+        needs_gpu (bool): Whether it is too much for a CPU. Defaults to False.
     """
     name: str
     title: str
@@ -103,6 +104,7 @@ class Table:
     metrics: Mapping[str, Metric]
     rows: Mapping[str, Row]
     all_metrics: Mapping[str, Metric]
+    needs_gpu: bool = False
 
     @property
     def models(self) -> list[Row]:
@@ -178,7 +180,8 @@ def _parse_table(name: str, table: dict[str, Any], metrics: Mapping[str, Metric]
         if row.twin and row.twin not in rows:
             raise ValueError(f'{name}, row {row.name}: its twin {row.twin!r} is not a row of {name}')
     columns = {column: metrics[column] for column in table['columns']}
-    return Table(name, table['title'], table.get('note', ''), settings, columns, rows, metrics)
+    return Table(name, table['title'], table.get('note', ''), settings, columns, rows, metrics,
+                 table.get('needs_gpu', False))
 
 
 def _parse_row(table_name: str, name: str, row: dict[str, Any], table: dict[str, Any],
