@@ -47,13 +47,32 @@ def documented_commands():
 
 def commands_of(page, text):
     """The commands in the indented and the fenced blocks of a text."""
-    fence, commands = None, []
+    return [step for step in steps_of(page, text) if isinstance(step, Command)]
+
+
+def steps_of(page, text):
+    """What a reader does from the top to the bottom of a page.
+
+    Returns:
+        list[Command | tuple[str, str]]: Commands, and files of Python as (name, text), whose name is in their first
+        line, or in what is written above: Save this as `name.py`.
+    """
+    steps, fence, block, name = [], None, [], ''
     for line in text.replace('\\\n', ' ').splitlines():
         if line.startswith('```'):
+            if fence == 'python':
+                first = re.match(r'# (\w+\.py)$', block[0])
+                if first or name:
+                    steps.append((first[1] if first else name, '\n'.join(block) + '\n'))
+                block, name = [], ''
             fence = line[3:].strip() if fence is None else None
+        elif fence == 'python':
+            block.append(line)
         elif (line.startswith('    ') if fence is None else fence in SHELLS) and PROGRAMS.match(line.strip()):
             if line.count('"') % 2:  # a program in several lines, such as python -c "
                 continue
             words, _, note = line.strip().partition(' # ')
-            commands.append(Command(page.relative_to(ROOT).as_posix(), ' '.join(words.split()), note.strip()))
-    return commands
+            steps.append(Command(page.relative_to(ROOT).as_posix(), ' '.join(words.split()), note.strip()))
+        elif 'Save this as `' in line:
+            name = line.partition('Save this as `')[2].partition('`')[0]
+    return steps

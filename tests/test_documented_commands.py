@@ -47,7 +47,9 @@ def usage_words(words):
     """The arguments of a line of usage such as `CONFIG [--resume] [onnx | openvino]`: all that may be left out, too."""
     text = ' '.join(words).replace('...', '').replace('…', '')
     text = re.sub(r'(\S+)(?: \| \S+?)+(?=\]| |$)', r'\1', text)
-    return [PLACEHOLDERS.get(word, word) for word in text.replace('[', ' ').replace(']', ' ').split()]
+    words = [word.lstrip('[') for word in text.split()]
+    words = [word[:len(word) - max(0, word.count(']') - word.count('['))] for word in words]
+    return [PLACEHOLDERS.get(word, word) for word in words if word]
 
 
 OURS = [command for command in COMMANDS
@@ -87,5 +89,5 @@ def test_make_has_the_target(command):
 def test_commands_are_found():
     """Of every kind; and one that a tool does not take is seen."""
     assert len(COMMANDS) > 250 and len(PYTHON_TOOLS) > 150 and len(SHELL_TOOLS) > 20
-    assert usage_words(['CONFIG', '[--accelerate', '[onnxruntime', '|', 'openvino]]', 'IMAGE', '...']) == [
-        'CONFIG', '--accelerate', 'onnxruntime', 'IMAGE']
+    assert usage_words(['CONFIG', '[--accelerate', '[onnxruntime', '|', 'openvino]]', 'IMAGE', '...', 'x=[1,2]']) == [
+        'CONFIG', '--accelerate', 'onnxruntime', 'IMAGE', 'x=[1,2]']
