@@ -29,7 +29,8 @@ How to read it: *mean ± deviation* is of the seeds, which are the initial weigh
 split are the same in all runs. A *difference* is taken between runs of the same seed, and has the 95 % interval of its
 mean (Student's t). With three seeds such an interval is 4.3 standard errors wide on each side: only an effect that is
 large beside the spread of the seeds leaves 0 outside. An interval that holds 0 does not say that there is no effect.
-Several metrics of one experiment are not independent, and of twenty intervals one misses by chance.
+Several metrics of one experiment are not independent, and of twenty intervals one misses by chance. MAE is better the
+smaller it is, all others the larger.
 
 Again: `tools/misc/prepare_data.py` lays out the data, and
 
@@ -131,9 +132,10 @@ def format_spread(metric: Metric, values: Sequence[float]) -> str:
 
 
 def twins(table: Table, experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
-    """Ours with the twin, where both were run and are no points of a series."""
+    """Models with their twins, where both were run; of the points of a series those that have several seeds."""
     return [(experiment, experiments[experiment.row.twin]) for experiment in experiments.values()
-            if experiment.row.twin and experiment.row.twin in experiments and not experiment.row.series]
+            if experiment.row.twin and experiment.row.twin in experiments
+            and (experiment.row.seeds > 1 or not experiment.row.series)]
 
 
 def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
@@ -161,20 +163,29 @@ def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
     """What can be concluded, in sentences: for every pair of twins the metrics whose interval leaves out 0."""
     sentences = []
     for ours, twin in twins(table, experiments):
-        told, not_told = [], []
-        for metric in tested(table):
-            difference = paired_difference(ours, twin, metric.name)
-            if difference and difference.is_told_from_chance:
-                told.append(f'{metric.label} ({difference.mean:+.{metric.decimals}f})')
-            elif difference:
-                not_told.append(metric.label)
-        pair = f'Between {name_of(ours.row)} and {name_of(twin.row)}, with {len(ours.results)} seeds,'
-        if told:
-            sentences.append(f'{pair} there is a difference that chance alone would rarely make in {", ".join(told)}.')
-        if not_told:
-            sentences.append(f'{pair} no difference can be told from chance in {", ".join(not_told)}.')
-    if not sentences:
-        sentences = ['One seed of most points: the order of neighbours may be chance.']
+        differences = {metric: paired_difference(ours, twin, metric.name) for metric in tested(table)}
+        known = {metric: difference for metric, difference in differences.items() if difference}
+        number = max((len(difference.values) for difference in known.values()), default=0)
+        pair = f'{name_of(ours.row)} beside {name_of(twin.row)}'
+        if number == 1:
+            sentences.append(f'{pair}: one seed, so that nothing can be told from chance.')
+        elif number:
+            told = [f'{metric.label} ({difference.mean:+.{metric.decimals}f})'
+                    for metric, difference in known.items() if difference.is_told_from_chance]
+            not_told = [metric.label for metric, difference in known.items() if not difference.is_told_from_chance]
+            clauses = []
+            if told:
+                clauses.append(f'a difference that chance alone would rarely make in {"; ".join(told)}')
+            if not_told:
+                clauses.append(f'none that can be told from chance in {"; ".join(not_told)}, where the ends of the '
+                               'interval say how large an effect there may be in either direction')
+            sentences.append(f'{pair}, {number} seeds: {"; and ".join(clauses)}.')
+    if any(row.series and row.seeds == 1 for row in table.rows.values()):
+        sentences.append('Points of one seed: the order of neighbours may be chance.')
+    planned = sum(row.seeds for row in table.runnable_rows)
+    ended = sum(len(experiment.results) for experiment in experiments.values())
+    if ended < planned:
+        sentences.append(f'**Unfinished**: {ended} of the {planned} runs of the plan have ended.')
     return ' '.join(sentences)
 
 

@@ -93,7 +93,8 @@ def test_published_results_and_page(tmp_path, capsys):
     text = page.read_text()
     assert '| ResNet-26 | ' in text and '| 3 | 0.710 ± 0.010 | 0.200 ± 0.000 |' in text
     assert '| Res2Net-26 26w4s minus ResNet-26 | F | +0.021 | [+0.019, +0.023] | +0.020, +0.021, +0.022 |' in text
-    assert 'rarely make in F (+0.021).' in text and 'no difference can be told from chance in MAE.' in text
+    assert 'beside ResNet-26, 3 seeds: a difference that chance alone would rarely make in F (+0.021); and none' in text
+    assert 'told from chance in MAE, where the ends' in text and 'Unfinished' not in text
     assert '2026-01-01 to 2026-02-01; 6 runs in 6.0 hours' in text and 'a trial' not in text
     assert '![Salient objects, ECSSD](results/ecssd.png)' in text and '(results/results.jsonl)' not in text
     assert text.count('\n## ') == 1  # of what was run
@@ -109,6 +110,7 @@ def test_page_of_a_trial_and_of_one_seed(tmp_path):
                              EVIDENCE_TABLES)
     text = (tmp_path / 'a.md').read_text()
     assert 'a trial, not a result' in text and '| 1 | 0.700 | 0.200 |' in text and '| +0.020 | - | +0.020 |' in text
+    assert 'one seed, so that nothing can be told' in text and '**Unfinished**: 2 of the 6 runs' in text
 
 
 def test_what_is_published_is_not_run_again(tmp_path, monkeypatch):
