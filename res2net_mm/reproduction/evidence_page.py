@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -14,7 +15,7 @@ from .plans import row_config
 from .results import Result
 from .tables import Metric, Row, Table
 
-MOST_PANELS = 4  # of a figure: the first metrics
+PANELS_OF_A_LINE = 4
 
 PAGE = """# Does Res2Net gain what the paper says, where we can measure it?
 
@@ -204,7 +205,7 @@ def provenance_line(experiments: Mapping[str, Experiment]) -> str:
 
 def draw_figure(table: Table, experiments: Mapping[str, Experiment], results: Sequence[Result], schedule: str,
                 folder: Path) -> Path:
-    """Draw a table: its series, or else a panel for each of its first metrics with every seed as a dot.
+    """Draw a table: its series, or else a panel for each of its metrics with every seed as a dot.
 
     Twins of one seed are joined by a line, for that is the difference that counts; a bar is the mean.
     """
@@ -214,11 +215,15 @@ def draw_figure(table: Table, experiments: Mapping[str, Experiment], results: Se
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    metrics = tested(table)[:MOST_PANELS]
+    metrics = tested(table)
     places = {name: x for x, name in enumerate(experiments)}
-    figure, axes = plt.subplots(1, len(metrics), figsize=(1 + 1.2 * len(places) * len(metrics), 3.5),
+    columns = min(len(metrics), PANELS_OF_A_LINE)
+    lines = ceil(len(metrics) / columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(1 + 1.2 * len(places) * columns, 3.2 * lines),
                                 layout='constrained', squeeze=False)
-    for axis, metric in zip(axes[0], metrics):
+    for axis in axes.flat[len(metrics):]:
+        axis.remove()
+    for axis, metric in zip(axes.flat, metrics):
         for name, experiment in experiments.items():
             values, colour = list(experiment.values(metric.name).values()), f'C{places[name]}'
             axis.plot([places[name]] * len(values), values, 'o', color=colour)
