@@ -93,7 +93,7 @@ def test_published_results_and_page(tmp_path, capsys):
     text = page.read_text()
     assert '| ResNet-26 | ' in text and '| 3 | 0.710 ± 0.010 | 0.200 ± 0.000 |' in text
     assert '| Res2Net-26 26w4s minus ResNet-26 | F | +0.021 | [+0.019, +0.023] | +0.020, +0.021, +0.022 |' in text
-    assert 'beside ResNet-26, 3 seeds: a difference that chance alone would rarely make in F (+0.021); and none' in text
+    assert 'beside ResNet-26, 3 seeds: a difference that chance alone would rarely make in F (+0.021); and no' in text
     assert 'told from chance in MAE, where the ends' in text and 'Unfinished' not in text
     assert '2026-01-01 to 2026-02-01; 6 runs in 6.0 hours' in text and 'a trial' not in text
     assert '![Salient objects, ECSSD](results/ecssd.png)' in text and '(results/results.jsonl)' not in text
