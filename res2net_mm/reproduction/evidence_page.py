@@ -178,8 +178,8 @@ def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
             if told:
                 clauses.append(f'a difference that chance alone would rarely make in {"; ".join(told)}')
             if not_told:
-                clauses.append(f'no difference that can be told from chance in {"; ".join(not_told)}, where the ends of '
-                               'the interval say how large an effect there may be in either direction')
+                clauses.append(f'no difference that can be told from chance in {"; ".join(not_told)}, where the ends '
+                               'of the interval say how large an effect there may be in either direction')
             sentences.append(f'{pair}, {number} seeds: {"; and ".join(clauses)}.')
     if any(row.series and row.seeds == 1 for row in table.rows.values()):
         sentences.append('Points of one seed: the order of neighbours may be chance.')
