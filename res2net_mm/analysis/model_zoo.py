@@ -265,8 +265,7 @@ def _measured(rows: Sequence[tuple[Any, Any]], results: Sequence[Any], metrics: 
 
 def _is_the_recipe(result: Any) -> bool:
     """Whether a result is of the whole schedule, the recipe's batch and no options but the seed."""
-    options = [option for option in result.options if not option.startswith('randomness.seed=')]
-    return (result.kind == 'full' and not options
+    return (result.kind == 'full' and not result.options_but_seed
             and result.recipe_batch_size in (None, result.batch_size))
 
 

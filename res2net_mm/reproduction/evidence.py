@@ -75,10 +75,10 @@ def run_experiments(tables: Sequence[Table], data: Mapping[str, str], published:
         ReproductionError: If a run failed; those after it are left out.
     """
     results: list[Result] = []
+    folders = cast('Mapping[str | None, str]', data)
     for seed in range(max(row.seeds for table in tables for row in table.runnable_rows)):
         settings = seed_settings(out, schedule, device, seed)
         for table in tables:
-            folders = cast('Mapping[str | None, str]', data)
             rows = [row for row in table.runnable_rows if seed < row.seeds
                     and not is_measured(plan_run(row, folders.get(row.data), settings), published)]
             if rows:

@@ -113,5 +113,4 @@ def _points_of_row(table: Table, row: Row, results: Sequence[Result]) -> dict[st
 
 def panel_conditions(result: Result) -> str:
     """What results must share to be in one panel, as its title."""
-    options = [option for option in result.options if not option.startswith('randomness.seed=')]
-    return ' '.join(filter(None, [result.setting, result.data, *options]))
+    return ' '.join(filter(None, [result.setting, result.data, *result.options_but_seed]))

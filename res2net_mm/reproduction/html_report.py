@@ -138,11 +138,10 @@ def _our_line(table: Table, setting: str | None, kind: str, seeds: Mapping[int |
         numbers.append(format_number(values.get(name), metric.decimals) + spread)
     newest = list(seeds.values())[-1]
     *_, commit, date = provenance_cells('', newest)
-    options = [option for option in newest.options if not option.startswith('randomness.seed=')]
     batch = f'batch {newest.batch_size}' if newest.batch_size not in (None, newest.recipe_batch_size) else ''
     count = f'{len(seeds)} seeds' if len(seeds) > 1 else ''
     return ReportLine(_setting(setting), OURS, kind, numbers, values, date, commit,
-                      ', '.join(filter(None, [newest.data, *options, batch, count])))
+                      ', '.join(filter(None, [newest.data, *newest.options_but_seed, batch, count])))
 
 
 def _section(table: Table, tables: Mapping[str, Table], results: Sequence[Result]) -> ReportSection:

@@ -115,6 +115,11 @@ class Result:
         """The kind of run: 'full', 'short, from scratch', ..."""
         return kind_of_run(self.schedule, self.from_scratch)
 
+    @property
+    def options_but_seed(self) -> list[str]:
+        """The options without the random seed, which all runs of an experiment share."""
+        return [option for option in self.options if not option.startswith('randomness.seed=')]
+
     def belongs_to(self, row: Row) -> bool:
         """Whether the result is of a row: of its config with its changes, whatever the table it was run for."""
         return bool(row.config and self.config == Path(row.config).name and self.changes == row.changes)
