@@ -4,7 +4,7 @@
 # make lint        ruff, and mypy on the types of the package
 # make docs        the pages of docs/ as a site, build/site/index.html, where a warning is an error
 # make soak        the long tests of reliability: kills, payloads, hostile files, memory (hours on 2 cores)
-# make sanitize    the tests of the training kernels under ASan and UBSan
+# make sanitize    the tests of the training kernels and the native engine under ASan and UBSan
 # make env         set up only: a virtual environment in $(VENV), as locked in requirements/lock.txt
 PYTHON ?= python3.11
 VENV ?= .venv

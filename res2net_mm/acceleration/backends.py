@@ -1,7 +1,7 @@
 """Copies of models for faster inference: ``accelerate``, and what can run the backbones.
 
-PyTorch runs a rewritten backbone (``passes.py``), or the kernel of ``triton/kernel.py`` does on a GPU; ONNX Runtime and
-OpenVINO run it in one piece (``exported.py``).
+PyTorch runs a rewritten backbone (``passes.py``), or this package's own engine does on a CPU (``native/``), or the
+kernel of ``triton/kernel.py`` on a GPU; ONNX Runtime and OpenVINO run it in one piece (``exported.py``).
 """
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -
     Args:
         model (nn.Module): One of our backbones, or a model with some in it: a detector, a segmentor, ... Its weights
             are loaded already, and it is where it will run.
-        backend (str): What runs the backbones: 'pytorch', 'onnxruntime', 'openvino' or 'triton'; the package of the
-            name must be installed. ONNX Runtime and OpenVINO are for float32 on the CPU and give no gradients, Triton
-            is for NVIDIA GPUs. Layers with hooks stay as they are with 'pytorch'; the others refuse them.
-            Defaults to 'pytorch'.
+        backend (str): What runs the backbones: 'pytorch', 'native', 'onnxruntime', 'openvino' or 'triton'; the package
+            of the name must be installed. 'native' is the engine of this package, which is compiled when it is first
+            used: for float32 on the CPU, and PyTorch runs what it has no layer for. ONNX Runtime and OpenVINO are for
+            float32 on the CPU and give no gradients, Triton is for NVIDIA GPUs. Layers with hooks stay as they are with
+            'pytorch' and 'native'; the others refuse them. Defaults to 'pytorch'.
         check (bool): Run each backbone and its original once on random images, and compare. Defaults to True.
 
     Returns:
@@ -94,6 +95,15 @@ def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]
     return fast, report
 
 
+def run_by_native(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
+    """A rewritten backbone that this package's own engine runs, on a CPU."""
+    from .native.module import run_natively
+    fast, _ = rewrite(backbone, images)
+    overwrite_addends(fast)
+    fast, convolutions, calls = run_natively(fast, images)
+    return fast, f'the engine runs {convolutions} convolutions in {calls} calls, PyTorch what is between them'
+
+
 def run_by_triton(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
     """A rewritten backbone whose convolutions Triton's kernel runs, on an NVIDIA GPU."""
     from .triton.module import TritonBackbone
@@ -123,4 +133,5 @@ def refuse_hooks(backbone: nn.Module) -> None:
 
 # Each takes a backbone in eval mode, and images to try it on, to a module that runs it, and what is to be said of that.
 BACKENDS: dict[str, Callable[[nn.Module, Tensor], tuple[nn.Module, str]]] = {
-    'pytorch': run_by_pytorch, 'onnxruntime': run_by_onnxruntime, 'openvino': run_by_openvino, 'triton': run_by_triton}
+    'pytorch': run_by_pytorch, 'native': run_by_native, 'onnxruntime': run_by_onnxruntime,
+    'openvino': run_by_openvino, 'triton': run_by_triton}

@@ -30,6 +30,11 @@ def operators_alone() -> Iterator[None]:
         _operators_alone.reset(token)
 
 
+def are_operators_alone() -> bool:
+    """Whether PyTorch's operators are to run every FusedConv of this thread."""
+    return _operators_alone.get()
+
+
 def is_finite(x: Tensor) -> bool:
     """Whether a tensor holds finite numbers alone; their sum is, too, if they are no larger than images or weights."""
     return bool(x.detach().sum().isfinite())
@@ -116,7 +121,7 @@ class FusedConv(nn.Module):
     def _has_kernel(self, x: Tensor, addend: Tensor | None) -> bool:
         """Whether oneDNN's call does what PyTorch's operators do with these tensors, of which none is special."""
         if not (torch.backends.mkldnn.enabled and x.is_cpu and x.dtype is torch.float32 and x.dim() == 4) or (
-                _operators_alone.get() or is_cpu_autocast_on()):
+                are_operators_alone() or is_cpu_autocast_on()):
             return False
         if addend is not None and not (addend.is_cpu and addend.dtype is torch.float32
                                        and addend.shape == self._output_shape(x)):

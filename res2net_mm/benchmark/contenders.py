@@ -155,6 +155,7 @@ PATHS: dict[str, Callable[[nn.Module, Tensor], Callable]] = {
     'openvino': run_openvino,
     'accelerate': run_accelerated,
     'accelerate-compile': partial(run_accelerated, run=run_compiled),
+    'accelerate-native': partial(run_accelerated, backend='native'),
     'accelerate-onnxruntime': partial(run_accelerated, backend='onnxruntime'),
     'accelerate-openvino': partial(run_accelerated, backend='openvino'),
     'accelerate-triton': partial(run_accelerated, backend='triton'),
@@ -270,7 +271,7 @@ def check_paths(paths: Sequence[str], device: torch.device, dtype: str) -> None:
         ValueError: Naming the path or the type.
     """
     for path in paths:
-        if path.endswith(('onnxruntime', 'openvino')) and (device.type != 'cpu' or dtype != 'float32'):
+        if path.endswith(('native', 'onnxruntime', 'openvino')) and (device.type != 'cpu' or dtype != 'float32'):
             raise ValueError(f'--paths {path}: runs on the CPU and in float32 only')
         if path == 'accelerate-triton' and device.type != 'cuda':
             raise ValueError(f'--paths {path}: runs on a GPU only')

@@ -60,7 +60,7 @@ def device_argument(parser: ArgumentParser) -> None:
 def accelerate_argument(parser: ArgumentParser) -> None:
     """Add ``--accelerate``, for a command that runs a trained model."""
     parser.add_argument('--accelerate', nargs='?', const='pytorch',
-                        choices=('pytorch', 'onnxruntime', 'openvino', 'triton'),
+                        choices=('pytorch', 'native', 'onnxruntime', 'openvino', 'triton'),
                         help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
 
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run_benchmark_models(args: argparse.Namespace, device: torch.device) -> None:
     """Measure what the arguments name, and print what there is; files are written after every batch."""
     check_least(args, batch_sizes=1, rounds=1, **(dict(image_size=32) if args.image_size else {}))
-    outside = set(args.backends) & {'onnxruntime', 'openvino'}
+    outside = set(args.backends) & {'native', 'onnxruntime', 'openvino'}
     if outside and (device.type != 'cpu' or args.dtype != 'float32'):
         raise ValueError(f'--backends {" ".join(sorted(outside))}: run on the CPU and in float32 only')
     configs = {config_name(path): load_config(path) for path in args.configs}

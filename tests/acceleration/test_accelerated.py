@@ -10,11 +10,11 @@ from torch import nn
 
 from res2net_mm.acceleration.backends import accelerate
 
-BACKENDS = ['pytorch', 'onnxruntime', 'openvino']
+BACKENDS = ['pytorch', 'native', 'onnxruntime', 'openvino']
 
 
 def accelerated(backend, name='v1'):
-    if backend != 'pytorch':
+    if backend not in ('pytorch', 'native'):
         pytest.importorskip(backend)
     plain = random_model(VARIANTS[name])
     return plain, accelerate(plain, backend)

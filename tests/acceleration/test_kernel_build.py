@@ -1,4 +1,4 @@
-"""Compiling the kernels: one folder for what they depend on, one process at a time, and nothing that waits for ever."""
+"""Compiling C++: one folder for what they depend on, one process at a time, and nothing that waits for ever."""
 import signal
 import subprocess
 import sys
@@ -6,25 +6,32 @@ import threading
 
 import pytest
 
-from res2net_mm.acceleration.training import kernel_build
-from res2net_mm.acceleration.training.kernel_build import build, build_folder
+from res2net_mm.acceleration import kernel_build
+from res2net_mm.acceleration.kernel_build import build, build_folder
 
 
 def test_one_folder_for_a_cpu_a_compiler_and_a_pytorch(monkeypatch, tmp_path):
     """``-march=native`` on another machine with the same home directory would be an illegal instruction, or worse."""
     monkeypatch.setenv('TORCH_EXTENSIONS_DIR', str(tmp_path))
-    folders = {build_folder()}
-    assert folders == {build_folder()} and next(iter(folders)).parent == tmp_path
-    source = tmp_path / 'other.cpp'
+    source, header = tmp_path / 'kernels.cpp', tmp_path / 'kernels.h'
     source.write_text('int x;')
-    for name, value in (('cpu_features', lambda: 'flags: fpu avx'), ('compiler_version', lambda: 'c++ 1.0'),
-                        ('FLAGS', ['-O0']), ('SOURCE', source)):
+    header.write_text('int y;')
+
+    def folder(name='kernels', flags=('-O3', )):
+        return build_folder(name, [source, header], flags)
+
+    folders = {folder()}
+    assert folders == {folder()} and next(iter(folders)).parent == tmp_path
+    for name, value in (('cpu_features', lambda: 'flags: fpu avx'), ('compiler_version', lambda: 'c++ 1.0')):
         with monkeypatch.context() as patch:
             patch.setattr(kernel_build, name, value)
-            folders.add(build_folder())
+            folders.add(folder())
+    folders |= {folder(name='others'), folder(flags=('-O0', ))}
+    header.write_text('int z;')
+    folders.add(folder())
     monkeypatch.setattr(kernel_build.torch, '__version__', '0.1')
-    folders.add(build_folder())
-    assert len(folders) == 6
+    folders.add(folder())
+    assert len(folders) == 7
 
 
 def test_what_the_machine_is():
@@ -50,7 +57,7 @@ def loads(monkeypatch):
 def test_a_lock_that_a_killed_process_has_left(loads, tmp_path):
     """PyTorch's own lock is a file, for which all later processes would wait."""
     (tmp_path / 'lock').touch()
-    build(tmp_path)
+    build(tmp_path, tmp_path / 'x.cpp', [])
     assert loads == [(tmp_path.name, False)]
 
 
@@ -63,7 +70,7 @@ def test_another_process_that_is_killed(loads, tmp_path, monkeypatch):
     other = subprocess.Popen([sys.executable, '-c', code, str(tmp_path / 'compiling.lock')], stdout=subprocess.PIPE)
     try:
         assert other.stdout.readline() == b'held\n'
-        waiting = threading.Thread(target=build, args=(tmp_path, ), daemon=True)
+        waiting = threading.Thread(target=build, args=(tmp_path, tmp_path / 'x.cpp', []), daemon=True)
         waiting.start()
         waiting.join(2)
         assert waiting.is_alive() and not loads

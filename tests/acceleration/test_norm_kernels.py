@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import assert_near
 
-from res2net_mm.acceleration.training.kernel_build import kernels
+from res2net_mm.acceleration.training.kernels import kernels
 from res2net_mm.acceleration.training.norm_kernels import Norm, moments, normalise, normalise_backward
 
 

@@ -24,7 +24,7 @@ from helpers import (
 from torch import nn
 
 from res2net_mm import Res2Net, Res2SharedHead, accelerate_training
-from res2net_mm.acceleration.training import kernel_build
+from res2net_mm.acceleration.training import kernels
 from res2net_mm.acceleration.training.accelerate import remove_training_acceleration
 from res2net_mm.acceleration.training.executor import FusedExecutor
 from res2net_mm.acceleration.training.plan import can_be_fused
@@ -185,8 +185,8 @@ def test_without_a_compiler(monkeypatch):
     def fail():
         raise RuntimeError('Ninja is required')
 
-    monkeypatch.setattr(kernel_build, 'kernels', fail)
-    kernel_build.find_compile_error.cache_clear()
+    monkeypatch.setattr(kernels, 'kernels', fail)
+    kernels.find_compile_error.cache_clear()
     plain = randomise(build(BASE)).train()
     model = copy.deepcopy(plain)
     with pytest.warns(UserWarning, match='changes nothing.*cannot be compiled: Ninja is required'):
@@ -198,7 +198,7 @@ def test_without_a_compiler(monkeypatch):
         outs = training_step(model, x)[0]
     for out, wanted in zip(outs, training_step(plain, x)[0]):
         assert torch.equal(out, wanted)
-    kernel_build.find_compile_error.cache_clear()
+    kernels.find_compile_error.cache_clear()
 
 
 @pytest.mark.parametrize('options', [

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests of the training kernels under AddressSanitizer and UndefinedBehaviorSanitizer of GCC (`make sanitize`).
+# Run the tests of the training kernels and of the native engine under AddressSanitizer and UndefinedBehaviorSanitizer of GCC (`make sanitize`).
 #
 #   tools/dev/sanitize_kernels.sh PYTHON
 #
@@ -21,4 +21,4 @@ chmod +x "$folder/g++"
 libraries="$(c++ -print-file-name=libasan.so) $(c++ -print-file-name=libubsan.so)"
 CXX="$folder/g++" TORCH_EXTENSIONS_DIR="$folder/extensions" LD_PRELOAD="$libraries" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-  "$python" -m pytest tests/acceleration/test_norm_kernels.py -p no:cacheprovider
+  "$python" -m pytest tests/acceleration/test_norm_kernels.py tests/acceleration/test_native.py -p no:cacheprovider

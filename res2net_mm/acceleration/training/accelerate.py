@@ -16,7 +16,7 @@ from ...models.layers.bottle2neck import Bottle2neck
 from ..eager import is_eager
 from .compilation import WithoutLimit, compile_blocks
 from .executor import FusedExecutor
-from .kernel_build import has_kernels
+from .kernels import has_kernels
 from .plan import can_be_fused
 
 

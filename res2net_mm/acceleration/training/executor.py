@@ -13,7 +13,7 @@ from ...models.layers.bottle2neck import Bottle2neck
 from ..eager import is_eager
 from .autograd import ChannelsLast, FusedBlock
 from .context import Call
-from .kernel_build import has_kernels
+from .kernels import has_kernels
 from .layers import CHANNELS_LAST
 from .origin import Origin
 from .plan import call_can_be_fused, can_be_fused, convs_and_norms, make_plan

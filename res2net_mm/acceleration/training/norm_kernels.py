@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import BatchNorm2d
 
-from .kernel_build import kernels
+from .kernels import kernels
 
 
 @dataclass(frozen=True)

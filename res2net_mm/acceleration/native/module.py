@@ -1,0 +1,194 @@
+"""A backbone whose graph the engine runs, and PyTorch where the engine cannot."""
+from __future__ import annotations
+
+import ctypes
+import weakref
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.split_module import split_module
+from torch.nn.modules import module as torch_module
+
+from ..eager import is_cpu_autocast_on, is_eager
+from ..fused_conv import NotFiniteError, are_operators_alone, is_finite
+from ..graph import note_shapes
+from ..kernel_build import build, build_folder
+from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, compiled, is_native, is_part, is_split
+
+SOURCE = Path(__file__).with_name('engine.cpp')
+HEADERS = [SOURCE.with_name(name) for name in ('kernel.h', 'team.h', 'vector.h')]
+FLAGS = ['-std=c++20', '-O3', '-march=native', '-pthread', '-ffp-contract=fast', '-fno-math-errno',
+         '-fno-trapping-math', '-Wno-psabi']
+
+
+class Images(ctypes.Structure):
+    """A tensor, as in engine.cpp."""
+
+    _fields_ = [('data', ctypes.c_void_p), ('size', ctypes.c_long * 2), ('stride', ctypes.c_long * 4)]
+
+
+@lru_cache(maxsize=None)
+def engine() -> ctypes.CDLL:
+    """The engine, compiled when it is first asked for.
+
+    Raises:
+        RuntimeError: If there is no C++ compiler that takes C++20, or no ninja.
+        OSError: If the cache cannot be written.
+    """
+    folder = build_folder('engine', [SOURCE, *HEADERS], FLAGS)
+    build(folder, SOURCE, FLAGS)
+    library = ctypes.CDLL(str(folder / f'{folder.name}.so'))
+    library.engine_new.restype = ctypes.c_void_p
+    library.engine_free.argtypes = [ctypes.c_void_p]
+    library.engine_sizes.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.engine_run.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    return library
+
+
+class Network:
+    """Layers in the engine, with a copy of their weights.
+
+    Args:
+        program (Compiled): The layers.
+        weights (Sequence[tuple[Tensor, Tensor]]): Weight and bias of every convolution.
+
+    Raises:
+        MemoryError: If there is no memory for the weights.
+    """
+
+    def __init__(self, program: Compiled, weights: Sequence[tuple[Tensor, Tensor]]) -> None:
+        layers = as_array(Layer, program.layers)
+        dense = [(weight.contiguous(), bias.contiguous()) for weight, bias in weights]
+        for layer, (weight, bias) in zip((layer for layer in layers if layer.kind == CONVOLUTION), dense):
+            layer.weight, layer.bias = weight.data_ptr(), bias.data_ptr()
+        buffers = as_array(Buffer, program.buffers)
+        self.address = engine().engine_new(buffers, len(buffers), layers, len(layers))
+        if not self.address:
+            raise MemoryError('there is no memory for the weights of the accelerated backbone')
+        weakref.finalize(self, engine().engine_free, self.address)
+        outputs = {layer.tensor: layer.source for layer in layers if layer.kind == OUTPUT}
+        self.channels = [outputs[i].channels for i in range(len(outputs))]
+        self.buffers = (ctypes.c_int32 * len(outputs))(*(outputs[i].buffer for i in range(len(outputs))))
+
+    def run(self, *inputs: Tensor) -> list[Tensor] | None:
+        """The outputs, in the layout of the first input; None if the sizes of the inputs do not fit each other.
+
+        Raises:
+            MemoryError: If there is no memory for the features.
+        """
+        first, count = inputs[0], len(self.buffers)
+        described, sizes = as_images(inputs), (ctypes.c_long * (2 * count))()
+        if not engine().engine_sizes(self.address, described, self.buffers, count, sizes):
+            return None
+        layout = torch.contiguous_format if first.is_contiguous() else torch.channels_last
+        outs = [first.new_empty(len(first), channels, *sizes[2 * i:2 * i + 2]).contiguous(memory_format=layout)
+                for i, channels in enumerate(self.channels)]
+        outcome = engine().engine_run(self.address, len(first), described, as_images(outs), torch.get_num_threads())
+        if outcome < 0:
+            raise MemoryError(f'there is no memory for the features of images of {tuple(first.shape)}')
+        return outs if outcome else None
+
+
+def as_images(tensors: Any) -> ctypes.Array:
+    """Tensors as the engine takes them."""
+    return (Images * len(tensors))(*(Images(tensor.data_ptr(), (ctypes.c_long * 2)(*tensor.shape[2:]),
+                                            (ctypes.c_long * 4)(*tensor.stride())) for tensor in tensors))
+
+
+class NativeLayers(nn.Module):
+    """Layers that the engine runs in one call, from images of any size and number.
+
+    PyTorch runs them, one by one, where the engine cannot: in other types, on other devices, where gradients are
+    needed, where something traces or watches the call, where sizes do not fit, and under ``operators_alone``.
+
+    Args:
+        plain (fx.GraphModule): The layers; with noted shapes, and all that the engine has.
+    """
+
+    def __init__(self, plain: fx.GraphModule) -> None:
+        super().__init__()
+        self.plain = plain
+        self.program = compiled(plain)
+        self._network: tuple[list, Network] | None = None
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the layers; each input is (n, c, h, w).
+
+        Raises:
+            NotFiniteError: If the weights are not finite.
+            MemoryError: If there is no memory for weights or features.
+        """
+        convolutions = map(self.plain.get_submodule, self.program.convolutions)
+        weights = [(conv.weight, conv.bias) for conv in convolutions]
+        outs = self.network(weights).run(*inputs) if self.can_run(inputs, weights) else None
+        if outs is None:
+            return self.plain(*inputs)
+        return outs[0] if self.program.single else tuple(outs)
+
+    def can_run(self, inputs: Sequence[Tensor], weights: Sequence[tuple[Tensor, Tensor]]) -> bool:
+        """Whether the engine does what PyTorch's operators do with these tensors."""
+        tensors = [*inputs, *(tensor for pair in weights for tensor in pair)]
+        if not is_eager(*tensors) or are_operators_alone() or is_cpu_autocast_on() or (
+                torch_module._has_any_global_hook()):
+            return False
+        if any(tensor.requires_grad for tensor in tensors) and torch.is_grad_enabled():
+            return False
+        return all(tensor.is_cpu and tensor.dtype is torch.float32 for tensor in tensors) and not any(
+            tensor.is_inference() for tensor in tensors[len(inputs):]) and all(
+            x.dim() == 4 and x.numel() > 0 and len(x) == len(inputs[0]) and x.shape[1] == channels
+            for x, channels in zip(inputs, self.program.channels))
+
+    def network(self, weights: Sequence[tuple[Tensor, Tensor]]) -> Network:
+        """The engine's copy of the layers, made anew when weights were replaced or written to."""
+        state = [(tensor.data_ptr(), tensor._version) for pair in weights for tensor in pair]
+        current = self._network
+        if current is None or current[0] != state:
+            if not all(is_finite(tensor) for pair in weights for tensor in pair):
+                raise NotFiniteError('weights of a convolution are not finite')
+            current = self._network = state, Network(self.program, weights)
+        return current[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_network': None}  # it is at an address of this process
+
+
+def run_natively(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, int, int]:
+    """Give the runs of layers that the engine has to it.
+
+    Args:
+        module (fx.GraphModule): A rewritten backbone (``passes.py``).
+        images (Tensor): (n, c, h, w), an input that it takes.
+
+    Returns:
+        tuple[fx.GraphModule, int, int]: What computes the same; the number of convolutions that the engine runs, and of
+        calls of it.
+
+    Raises:
+        RuntimeError: If the engine cannot be compiled.
+        OSError: If its cache cannot be written.
+    """
+    engine()
+    note_shapes(module, images)
+    for node in module.graph.nodes:
+        if is_split(node):  # its parts leave the engine one by one, not as a tuple
+            for user in filter(is_part, list(node.users)):
+                node.append(user)
+    runs: dict[fx.Node, int] = {}
+    run, native = 0, False
+    for node in module.graph.nodes:
+        if node.op not in ('placeholder', 'output', 'get_attr'):
+            if is_native(node, module) is not native:
+                run, native = run + 1, not native
+            runs[node] = run
+    whole = split_module(module, module, lambda node: runs[node], keep_original_order=True)
+    convolutions = calls = 0
+    for name, part in list(whole.named_children()):
+        if isinstance(part, fx.GraphModule) and all(is_native(node, part) for node in part.graph.nodes):
+            layers = NativeLayers(part)
+            if layers.program.convolutions:
+                setattr(whole, name, layers)
+                convolutions, calls = convolutions + len(layers.program.convolutions), calls + 1
+    return whole.eval(), convolutions, calls

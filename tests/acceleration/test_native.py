@@ -1,0 +1,220 @@
+"""The engine computes what the plain module does, for every variant and size, and leaves to PyTorch what it cannot."""
+import multiprocessing
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import VARIANTS, random_model, relative_error
+from random_graphs import RandomBackbone
+from torch import nn
+
+from res2net_mm import Res2Net
+from res2net_mm.acceleration.backends import accelerate
+from res2net_mm.acceleration.native.module import NativeLayers
+
+SIZES = [(1, 64, 96), (3, 33, 47), (9, 32, 33)]
+SMALL = dict(depth=26, base_channels=16)
+
+
+def native(plain):
+    return accelerate(plain, 'native')
+
+
+def calls(fast, x):
+    """The outputs, and how often PyTorch ran layers of the engine's."""
+    seen = []
+    parts = [module.plain for module in fast.modules() if isinstance(module, NativeLayers)]
+    assert parts
+    handles = [part.register_forward_hook(lambda *args: seen.append(1)) for part in parts]
+    try:
+        return fast(x), len(seen)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_variants(name):
+    plain = random_model(VARIANTS[name])
+    fast, exact = native(plain), random_model(VARIANTS[name]).double()
+    for n, height, width in SIZES:
+        x = torch.randn(n, 3, height, width)
+        with torch.no_grad():
+            outs, by_pytorch = calls(fast, x)
+            wanted, own = exact(x.double()), plain(x)
+        assert not by_pytorch
+        for out, want, single in zip(outs, wanted, own, strict=True):
+            assert out.is_contiguous() and out.dtype == torch.float32
+            assert relative_error(out, want) < max(1e-5, 2 * relative_error(single, want))
+
+
+def test_random_graphs():
+    x = torch.randn(2, 3, 9, 12)
+    for seed in range(300):
+        plain = RandomBackbone(seed)
+        with torch.no_grad():
+            for out, want in zip(accelerate(plain, 'native', check=False)(x.clone()), plain(x.clone()), strict=True):
+                assert out.shape == want.shape and relative_error(out, want) < 1e-5, f'seed {seed}'
+
+
+@pytest.fixture(scope='module')
+def models():
+    plain = random_model(dict(type='res2net_mm.Res2Net', **SMALL))
+    return plain, native(plain)
+
+
+def assert_same(fast, plain, x, by_pytorch=0):
+    outs, count = calls(fast, x)
+    for out, want in zip(outs, plain(x), strict=True):
+        assert relative_error(out, want) < 1e-5
+    assert count == by_pytorch
+
+
+@torch.no_grad()
+def test_layouts_and_views(models):
+    fast = models[1]
+    x = torch.randn(2, 3, 64, 48)
+    expected = fast(x)
+    part = torch.randn(2, 5, 70, 60)[:, 1:4, 3:67, 5:53].copy_(x)
+    for view in (part, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
+        for out, want in zip(fast(view), expected, strict=True):
+            torch.testing.assert_close(out, want, rtol=0, atol=0)
+    single = fast(x[1:])
+    for out, want in zip(single, expected, strict=True):
+        torch.testing.assert_close(out, want[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_what_pytorch_runs(models):
+    plain, fast = models
+    x = torch.randn(1, 3, 64, 64)
+    assert_same(fast, plain, x.requires_grad_(), 1)
+    with torch.no_grad():
+        assert_same(fast, plain, x.detach())
+        assert calls(fast, torch.full((1, 3, 64, 64), float('nan')))[1] == 1
+        with torch.autocast('cpu', torch.bfloat16):
+            assert calls(fast, x)[1] == 1
+    fast.double()
+    try:
+        assert fast(x.double())[0].dtype == torch.float64
+    finally:
+        fast.float()
+    with pytest.raises(RuntimeError):
+        fast(torch.randn(1, 4, 64, 64))
+
+
+@torch.no_grad()
+def test_weights_that_are_changed(models):
+    plain, fast = models
+    x = torch.randn(1, 3, 64, 64)
+    before = fast(x)[0]
+    weight = next(fast.buffers())
+    kept = weight.clone()
+    weight.mul_(2)
+    assert not torch.allclose(fast(x)[0], before)
+    weight.copy_(kept)
+    assert torch.equal(fast(x)[0], before)
+    weight[0] = float('inf')
+    assert calls(fast, x)[1] == 1  # PyTorch's operators keep what is not finite
+    weight.copy_(kept)
+
+
+@torch.no_grad()
+def test_threads(models):
+    """Several at once on one model, and another number of PyTorch's."""
+    fast, x, found = models[1], torch.randn(2, 3, 64, 64), []
+    expected, number = fast(x), torch.get_num_threads()
+
+    def run():
+        with torch.no_grad():
+            found.append(all(torch.equal(a, b) for _ in range(20) for a, b in zip(fast(x), expected)))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+    try:
+        for count in (1, 3, 2, 5, 1, 4):
+            torch.set_num_threads(count)
+            for _ in range(5):
+                assert all(torch.equal(a, b) for a, b in zip(fast(x), expected))
+    finally:
+        torch.set_num_threads(number)
+
+
+def run_in_child(fast, x, queue):
+    with torch.no_grad():
+        queue.put(fast(x)[-1].numpy())
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@torch.no_grad()
+def test_processes(models, method):
+    """A child of a fork has none of the threads that its parent has started."""
+    fast, x = models[1], torch.randn(1, 3, 64, 64)
+    number = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = fast(x)[-1]
+        context = multiprocessing.get_context(method)
+        queue = context.Queue()
+        child = context.Process(target=run_in_child, args=(fast, x, queue), daemon=True)
+        child.start()
+        assert torch.equal(torch.from_numpy(queue.get(timeout=120)), expected)
+        child.join()
+    finally:
+        torch.set_num_threads(number)
+
+
+@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='the memory of the process is read from /proc')
+@torch.no_grad()
+def test_memory_of_mixed_sizes(models):
+    def resident():
+        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+    fast, generator = models[1], torch.Generator().manual_seed(0)
+    sizes = torch.randint(33, 130, (400, 2), generator=generator).tolist()
+    for height, width in [(130, 130), *sizes[:100]]:
+        fast(torch.randn(1, 3, height, width))
+    before = resident()
+    for height, width in sizes:
+        fast(torch.randn(1, 3, height, width))
+    assert resident() - before < 20
+
+
+@torch.no_grad()
+def test_layers_of_others_are_between():
+    plain = random_model(VARIANTS['plugins'])
+    fast = native(plain)
+    assert ' in 1 calls' not in fast.report
+    assert_same(fast, plain, torch.randn(2, 3, 64, 64))
+
+
+@torch.no_grad()
+def test_hooks_of_layers_are_called():
+    plain, seen = random_model(dict(type='res2net_mm.Res2Net', **SMALL)), []
+    plain.layer2[0].conv1.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    fast = native(plain)
+    seen.clear()
+    fast(torch.randn(1, 3, 64, 64))
+    assert len(seen) == 1
+
+
+def test_no_compiler(monkeypatch, tmp_path):
+    from res2net_mm.acceleration.native import module
+    monkeypatch.setenv('CXX', '/no/compiler')
+    monkeypatch.setenv('TORCH_EXTENSIONS_DIR', str(tmp_path))
+    module.engine.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match='Res2Net with native'):
+            native(Res2Net(depth=26, base_channels=8).eval())
+    finally:
+        module.engine.cache_clear()
+
+
+def test_a_module_that_is_no_image_model():
+    with pytest.raises(ValueError, match='no backbone'):
+        accelerate(nn.Conv2d(3, 4, 1), 'native')
