@@ -191,7 +191,7 @@ def write_harmless_damage(path):
 @pytest.mark.parametrize('name, write, message', [
     ('b.png', damage_the_middle, 'cannot be decoded'),
     ('b.png', write_harmless_damage, None),
-    ('b.png', lambda path: Image.new('RGB', (64, 48)).save(path, 'AVIF'), 'of the format AVIF'),
+    ('b.png', lambda path: Image.new('RGB', (64, 48)).save(path, 'PCX'), 'of the format PCX'),
     ('b.tif', lambda path: Image.fromarray(np.ones((48, 64), np.float32)).save(path), 'cannot be decoded'),
     ('b.tif', lambda path: cv2.imwrite(str(path), np.ones((48, 64, 3), np.float32)), None),
     ('b.bmp', lambda path: Image.new('RGB', (64, 48)).save(path) or path.write_bytes(path.read_bytes()[:999]),

@@ -47,7 +47,7 @@ def test_wheels_of_ones_own(tmp_path):
     assert 'linux_x86_64.whl' in result.stderr and 'Trusted' in result.stderr and '2.3.5' not in result.stderr
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason='the lock is for Python 3.11')
+@pytest.mark.skipif(sys.version_info[:2] not in ((3, 11), (3, 12)), reason='the lock is for 3.11 and 3.12')
 def test_a_package_with_another_hash_is_not_installed(tmp_path):
     """The first that is fetched: uv. Somebody has put another file of its name where pip finds it."""
     for part in ('tools/dev', 'requirements'):

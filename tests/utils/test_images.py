@@ -89,7 +89,7 @@ def expect_defect(message, defect):
 @pytest.mark.parametrize('name, write, message', [
     ('a.png', lambda path: path.symlink_to('nothing.png'), 'is a link to nothing.png, which does not exist'),
     ('a.jpg', lambda path: path.mkdir(), 'is a folder'),
-    ('a.png', lambda path: Image.new('RGB', (8, 8)).save(path, 'AVIF'), 'of the format AVIF, which OpenCV does not'),
+    ('a.png', lambda path: Image.new('RGB', (8, 8)).save(path, 'PCX'), 'of the format PCX, which OpenCV does not'),
     ('a.png', lambda path: path.write_text('404'), "is not an image: it starts with b'404'"),
     ('a.webp', lambda path: write_turned_image(path) or cut(path), 'is cut off or broken'),
     ('a.npy', lambda path: path.write_text('404'), 'is not an image, or of an unknown format'),

@@ -17,8 +17,8 @@ locked() { "$python" requirements/locked.py ${wheels:+--wheels "$wheels"} "$@"; 
 
 step() { printf '\n\033[1m[%s] %s\033[0m  (%s s)\n' "$1" "$2" "$SECONDS"; }
 
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || {
-  echo "tools/dev/setup_env.sh: '$python' is not Python 3.11, for which requirements/lock.txt is made." >&2
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || {
+  echo "tools/dev/setup_env.sh: '$python' is not Python 3.11 or 3.12, for which requirements/lock.txt is made." >&2
   echo "Name one with 'make PYTHON=/path/to/python3.11 ...'." >&2
   exit 1
 }
