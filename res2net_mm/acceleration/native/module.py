@@ -16,7 +16,7 @@ from ..eager import is_cpu_autocast_on, is_eager
 from ..fused_conv import NotFiniteError, are_operators_alone, is_finite
 from ..graph import note_shapes
 from ..kernel_build import build, build_folder
-from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, compiled, is_native, is_part, is_split
+from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, calls_split, compiled, is_native, is_part
 
 SOURCE = Path(__file__).with_name('engine.cpp')
 HEADERS = [SOURCE.with_name(name) for name in ('kernel.h', 'team.h', 'vector.h')]
@@ -173,7 +173,7 @@ def run_natively(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule
     engine()
     note_shapes(module, images)
     for node in module.graph.nodes:
-        if is_split(node):  # its parts leave the engine one by one, not as a tuple
+        if calls_split(node):  # its parts leave the engine one by one, not as a tuple
             for user in filter(is_part, list(node.users)):
                 node.append(user)
     runs: dict[fx.Node, int] = {}

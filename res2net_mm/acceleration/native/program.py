@@ -121,7 +121,7 @@ class Program:
             self.write(ADD, source=first, addend=other, out=self.home(node))
         elif isinstance(layer, nn.ReLU):
             self.write(ADD, source=self.where(node.args[0]), out=self.home(node), relu=True)
-        elif is_concatenation(node):
+        elif calls_cat(node):
             self.concatenate(node)
         for number, output in enumerate(self.outputs):
             if output is node:
@@ -182,7 +182,7 @@ class Program:
         """A slice of a concatenation, or a buffer of its own, with a border if nobody reads it but who wants one."""
         channels = channels_of(node)
         for user in node.users:
-            if is_concatenation(user) and user.args[0].count(node) == 1:
+            if calls_cat(user) and user.args[0].count(node) == 1:
                 before = user.args[0][:user.args[0].index(node)]
                 return self.home_of_concatenation(user).part(sum(map(channels_of, before)), channels)
         wanted = self.bordered_parts(node)
@@ -268,11 +268,11 @@ def is_native(node: fx.Node, module: fx.GraphModule) -> bool:
         return all(map(is_feature_map, [returned] if isinstance(returned, fx.Node) else returned))
     if node.op == 'placeholder':
         return is_feature_map(node)
-    if is_split(node):
+    if calls_split(node):
         dim = node.kwargs.get('dim', node.args[2] if len(node.args) > 2 else 0)
         return dim == 1 and is_feature_map(node.args[0])
     if is_part(node):
-        return is_split(node.args[0]) and isinstance(node.args[1], int) and is_native(node.args[0], module)
+        return calls_split(node.args[0]) and isinstance(node.args[1], int) and is_native(node.args[0], module)
     if not is_feature_map(node) or not all(map(is_feature_map, node.all_input_nodes)):
         return False
     if isinstance(layer, FusedConv):
@@ -288,7 +288,7 @@ def is_native(node: fx.Node, module: fx.GraphModule) -> bool:
         return not relu.inplace or only_user(before) is node and not is_part(before)
     if is_addition(node):
         return all(isinstance(arg, fx.Node) and noted(arg) == noted(node) for arg in node.args)
-    return is_concatenation(node) and node.kwargs.get('dim', node.args[1] if len(node.args) > 1 else 0) == 1
+    return calls_cat(node) and node.kwargs.get('dim', node.args[1] if len(node.args) > 1 else 0) == 1
 
 
 def is_feature_map(node: Any) -> bool:
@@ -307,8 +307,8 @@ def channels_of(node: fx.Node) -> int:
     return node.meta['tensor_meta'].shape[1]
 
 
-def is_split(node: fx.Node) -> bool:
-    """Whether a node cuts a tensor up."""
+def calls_split(node: fx.Node) -> bool:
+    """Whether a node cuts a tensor up, by ``split`` or ``chunk``."""
     return node.op == 'call_method' and node.target in ('split', 'chunk')
 
 
@@ -317,9 +317,10 @@ def is_part(node: fx.Node) -> bool:
     return node.op == 'call_function' and node.target is operator.getitem
 
 
-def is_concatenation(node: fx.Node) -> bool:
+def calls_cat(node: fx.Node) -> bool:
     """Whether a node concatenates tensors."""
-    return node.op == 'call_function' and node.target is torch.cat and isinstance(node.args[0], (list, tuple))
+    return (node.op == 'call_function' and node.target is torch.cat and set(node.kwargs) <= {'dim'}
+            and isinstance(node.args[0], (list, tuple)))
 
 
 def part_of(node: fx.Node) -> Part:
@@ -339,7 +340,7 @@ def readers_of(node: fx.Node) -> dict[Part, list[fx.Node]]:
     aliases = [node]
     for alias in aliases:
         for user in alias.users:
-            if is_split(user) or is_part(user):
+            if calls_split(user) or is_part(user):
                 aliases.append(user)
             else:
                 found.setdefault(part_of(alias), []).append(user)
