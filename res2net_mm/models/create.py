@@ -1,6 +1,7 @@
 """``res2net_mm.create``: a backbone by its name for plain PyTorch, without configs and toolboxes."""
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -57,6 +58,9 @@ def create(name: str,
                         'file')
     if 'arch' in arguments:
         raise TypeError(f"create: no argument arch={arguments['arch']!r}: the first argument is the architecture")
+    for key, value in arguments.items():
+        if get_close_matches(key, ['pretrained'], cutoff=0.75):  # the backbones do not know this one
+            raise TypeError(f'create: no argument {key}={value!r}: did you mean pretrained?')
     if pretrained and 'init_cfg' in arguments:
         raise TypeError('create: pretrained and init_cfg both say where the weights come from; give one of them')
     weights = find_public(name) if isinstance(name, str) else None

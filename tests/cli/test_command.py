@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers import ROOT
+from mmengine.registry import Registry
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from res2net_mm.cli.command import run_command, run_tool
@@ -53,6 +55,44 @@ def test_a_tool_reports_more_than_a_command(error):
         run_command(failing(error))
     with pytest.raises(RuntimeError):
         run_tool(failing(RuntimeError('a bug')), args)
+
+
+HEADS = Registry('heads of this test')
+
+
+class AnyHead:
+    def __init__(self, num_classes=80):
+        self.num_classes = num_classes
+
+
+@HEADS.register_module()
+class LinearHead(AnyHead):
+    def __init__(self, channels=8, **kwargs):
+        super().__init__(**kwargs)
+
+
+@HEADS.register_module()
+class BrokenHead:
+    def __init__(self, channels=8):
+        AnyHead(classes=channels)
+
+
+@pytest.mark.parametrize('build, config, message', [
+    (HEADS.build, dict(type='LinearHead', num_clases=3), r'LinearHead .*: num_clases=3: did you mean num_classes\?'),
+    (HEADS.build, dict(type='LinearHead', radix=3), r'LinearHead .*: radix=3\. It takes channels, num_classes'),
+    (lambda loop: Runner.build_train_loop(SimpleNamespace(_train_dataloader=None), loop),
+     dict(by_epoch=True, max_iters=4), 'EpochBasedTrainLoop .*: max_iters=4: did you mean max_epochs'),
+    (lambda loop: Runner.build_train_loop(SimpleNamespace(_train_dataloader=None), loop),
+     dict(type='IterBasedTrainLoop', max_epochs=4), 'IterBasedTrainLoop .*: max_epochs=4: did you mean max_iters'),
+], ids=['head', 'nothing near', 'epochs', 'iterations'])
+def test_an_argument_that_a_class_of_the_config_does_not_take(build, config, message):
+    with pytest.raises(SystemExit, match=message):
+        run_command(build, config)
+
+
+def test_a_wrong_call_within_a_class_of_the_config_keeps_its_traceback():
+    with pytest.raises(TypeError, match='classes'):
+        run_command(HEADS.build, dict(type='BrokenHead', channels=3))
 
 
 def test_a_tool_gets_its_device(monkeypatch):

@@ -25,6 +25,19 @@ def test_coco_file_that_is_cut_off_or_missing(broken_shapes):
     check_data(detection_config(broken_shapes, 'val'), ['val'])
 
 
+def test_what_data_root_does_not_replace(tmp_path):
+    """A dataset with another data_root than the top of its config stays where it is, and the message says so."""
+    cfg = Config(dict(data_root='data/base/', train_dataloader=dict(
+        dataset=dict(type='VOCDataset', data_root='data/mine/', ann_file='train.txt'))))
+    move_data_root(cfg, str(tmp_path))
+    expect_bad_data(f"train_dataloader: data/mine/.*data_root at the top of the config, here '{tmp_path}/'",
+                    check_data, cfg, ['train'])
+    cfg.train_dataloader.dataset.data_root = f'{tmp_path}/none'
+    with pytest.raises(Exception) as caught:
+        check_data(cfg, ['train'])
+    assert 'does not exist' in str(caught.value) and 'at the top' not in str(caught.value)
+
+
 def test_sets_without_annotations(broken_shapes):
     """A test set whose predictions are only written, and an unlabelled training set, need none."""
     for split, key in (('train', 'annotations'), ('val', 'annotations')):

@@ -34,15 +34,20 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
 
 def find_missing(cfg: Config, splits: Sequence[str]) -> Iterator[Problem]:
     """The folders and files that a config names and that do not exist, as one problem."""
-    missing = []
+    missing: list[tuple[str, str]] = []
     for split in splits:
-        missing += [f'{split}_dataloader: {path}' for dataset in dataset_configs(cfg, split)
+        missing += [(f'{split}_dataloader', path) for dataset in dataset_configs(cfg, split)
                     for path in dataset_paths(dataset) if is_missing(path)]
-        missing += [f'{split}_evaluator: {evaluator["ann_file"]}' for evaluator in evaluators(cfg, split)
+        missing += [(f'{split}_evaluator', evaluator['ann_file']) for evaluator in evaluators(cfg, split)
                     if is_missing(evaluator.get('ann_file'))]
     if missing:
+        root = (cfg.get('data_root') or '').rstrip('/')
+        others = root and not all(f'{path}/'.startswith(f'{root}/') for _, path in missing)
         yield Problem('data that the config names does not exist; give its folder with --data-root DIR, or put it '
-                      'there:\n  ' + '\n  '.join(dict.fromkeys(missing)))
+                      'there:\n  ' + '\n  '.join(dict.fromkeys(f'{key}: {path}' for key, path in missing))
+                      + (f"\n--data-root replaces the data_root at the top of the config, here '{root}/', and what "
+                         'lies below it; other paths need data_root=data_root in their dataset, or --cfg-options'
+                         if others else ''))
 
 
 def dataset_settings(cfg: Config, split: str) -> Iterator[DatasetSettings]:
