@@ -11,7 +11,7 @@ from typing import Callable
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..models.backbones.base import Backbone
 from ..models.heads.res2_shared_head import Res2SharedHead
@@ -48,7 +48,8 @@ def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -
         ValueError: If there is no backbone of this package in the model, or no such backend, or the backend cannot run
             the backbone.
         ModuleNotFoundError: If the backend's package is not installed.
-        RuntimeError: If the copy does not compute the same on the random images.
+        RuntimeError: If the copy does not compute the same on the random images, or the engine cannot be compiled.
+        OSError: If there is no place for what is compiled.
     """
     if backend not in BACKENDS:
         raise ValueError(f'accelerate: backend={backend!r} must be one of {", ".join(BACKENDS)}')
@@ -88,7 +89,7 @@ def accelerate_backbone(backbone: nn.Module, backend: str, check: bool) -> Accel
     return fast
 
 
-def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
+def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[fx.GraphModule, str]:
     """A rewritten backbone."""
     fast, report = rewrite(backbone, images)
     overwrite_addends(fast)
@@ -98,9 +99,8 @@ def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]
 def run_by_native(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
     """A rewritten backbone that this package's own engine runs, on a CPU."""
     from .native.module import run_natively
-    fast, _ = rewrite(backbone, images)
-    overwrite_addends(fast)
-    fast, convolutions, calls = run_natively(fast, images)
+    fast, _ = run_by_pytorch(backbone, images)
+    fast, convolutions, calls = run_natively(fast)
     return fast, f'the engine runs {convolutions} convolutions in {calls} calls, PyTorch what is between them'
 
 

@@ -86,6 +86,12 @@ def noted(node: Any) -> tuple[tuple[int, ...], torch.dtype] | None:
     return (tuple(metadata.shape), metadata.dtype) if isinstance(metadata, TensorMetadata) else None
 
 
+def feature_shape(node: fx.Node) -> tuple[int, ...]:
+    """The noted shape of a feature map, (n, c, h, w); () of anything else."""
+    shape = (noted(node) or ((), None))[0]
+    return shape if len(shape) == 4 else ()
+
+
 def called_module(node: Any, module: fx.GraphModule) -> nn.Module | None:
     """The module that a node calls; None if it calls none, or is no node."""
     return module.get_submodule(node.target) if isinstance(node, fx.Node) and node.op == 'call_module' else None

@@ -13,6 +13,7 @@ from torch import nn
 from res2net_mm import Res2Net
 from res2net_mm.acceleration.backends import accelerate
 from res2net_mm.acceleration.check import as_list, example_images
+from res2net_mm.acceleration.fused_conv import FusedConv
 from res2net_mm.acceleration.native.module import NativeLayers
 
 SIZES = [(1, 64, 96), (3, 33, 47), (9, 32, 33)]
@@ -123,6 +124,22 @@ def test_weights_that_are_changed(models):
 
 
 @torch.no_grad()
+def test_weights_that_are_replaced(models):
+    """A new tensor may lie where an old one was, and have its version."""
+    fast, x = models[1], torch.randn(1, 3, 64, 64)
+    conv = next(module for module in fast.modules() if isinstance(module, FusedConv))
+    kept = conv.weight.clone()
+    try:
+        for factor in range(2, 12):
+            before = fast(x)[0]
+            conv.weight = None
+            conv.weight = kept * factor
+            assert not torch.allclose(fast(x)[0], before), factor
+    finally:
+        conv.weight = kept
+
+
+@torch.no_grad()
 def test_threads(models):
     """Several at once on one model, and another number of PyTorch's."""
     fast, x, found = models[1], torch.randn(2, 3, 64, 64), []
@@ -214,6 +231,23 @@ def test_no_compiler(monkeypatch, tmp_path):
     try:
         with pytest.raises(RuntimeError, match='Res2Net with native'):
             native(Res2Net(depth=26, base_channels=8).eval())
+    finally:
+        module.engine.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('lanes', [4, 16])
+def test_vectors_of_other_cpus(monkeypatch, lanes):
+    """The same source for vectors of other widths, which the compiler makes of those that there are."""
+    from res2net_mm.acceleration.native import module
+    plain = random_model(dict(type='res2net_mm.Res2Net', **SMALL))
+    monkeypatch.setattr(module, 'FLAGS', [*module.FLAGS, f'-DLANES={lanes}'])
+    module.engine.cache_clear()
+    try:
+        fast = native(plain)
+        for size in SIZES:
+            with torch.no_grad():
+                assert_same(fast, plain, torch.randn(size[0], 3, *size[1:]))
     finally:
         module.engine.cache_clear()
 

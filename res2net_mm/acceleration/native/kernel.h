@@ -95,7 +95,7 @@ void tile(const Pixels& in, const Segment* segments, int count, const float* wei
 
 // The tiles that fit in registers: 32 of them with AVX-512, 16 otherwise, of which the weights and a pixel take some.
 #ifdef __AVX512F__
-constexpr int kMostPixels[4] = {0, 14, 14, 9};
+constexpr int kMostPixels[4] = {0, 14, 14, 0};
 constexpr int kMostVectors = 2;
 #else
 constexpr int kMostPixels[4] = {0, 8, 6, 4};

@@ -14,7 +14,6 @@ from torch.nn.modules import module as torch_module
 
 from ..eager import is_cpu_autocast_on, is_eager
 from ..fused_conv import NotFiniteError, are_operators_alone, is_finite
-from ..graph import note_shapes
 from ..kernel_build import build, build_folder
 from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, calls_split, compiled, is_native, is_part
 
@@ -84,8 +83,8 @@ class Network:
         if not engine().engine_sizes(self.address, described, self.buffers, count, sizes):
             return None
         layout = torch.contiguous_format if first.is_contiguous() else torch.channels_last
-        outs = [first.new_empty(len(first), channels, *sizes[2 * i:2 * i + 2]).contiguous(memory_format=layout)
-                for i, channels in enumerate(self.channels)]
+        outs = [torch.empty(len(first), channels, *sizes[2 * i:2 * i + 2], device=first.device, dtype=first.dtype,
+                            memory_format=layout) for i, channels in enumerate(self.channels)]
         outcome = engine().engine_run(self.address, len(first), described, as_images(outs), torch.get_num_threads())
         if outcome < 0:
             raise MemoryError(f'there is no memory for the features of images of {tuple(first.shape)}')
@@ -112,7 +111,7 @@ class NativeLayers(nn.Module):
         super().__init__()
         self.plain = plain
         self.program = compiled(plain)
-        self._network: tuple[list, Network] | None = None
+        self._network: tuple[list, list[Tensor], Network] | None = None
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the layers; each input is (n, c, h, w).
@@ -142,25 +141,28 @@ class NativeLayers(nn.Module):
             for x, channels in zip(inputs, self.program.channels))
 
     def network(self, weights: Sequence[tuple[Tensor, Tensor]]) -> Network:
-        """The engine's copy of the layers, made anew when weights were replaced or written to."""
-        state = [(tensor.data_ptr(), tensor._version) for pair in weights for tensor in pair]
+        """The engine's copy of the layers, made anew when weights were replaced or written to.
+
+        It is kept with the tensors that it was made of: a new one may lie where one was that is gone.
+        """
+        tensors = [tensor for pair in weights for tensor in pair]
+        state = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors]
         current = self._network
         if current is None or current[0] != state:
-            if not all(is_finite(tensor) for pair in weights for tensor in pair):
+            if not all(map(is_finite, tensors)):
                 raise NotFiniteError('weights of a convolution are not finite')
-            current = self._network = state, Network(self.program, weights)
-        return current[1]
+            current = self._network = state, tensors, Network(self.program, weights)
+        return current[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_network': None}  # it is at an address of this process
 
 
-def run_natively(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, int, int]:
+def run_natively(module: fx.GraphModule) -> tuple[fx.GraphModule, int, int]:
     """Give the runs of layers that the engine has to it.
 
     Args:
-        module (fx.GraphModule): A rewritten backbone (``passes.py``).
-        images (Tensor): (n, c, h, w), an input that it takes.
+        module (fx.GraphModule): A rewritten backbone (``passes.py``), with noted shapes.
 
     Returns:
         tuple[fx.GraphModule, int, int]: What computes the same; the number of convolutions that the engine runs, and of
@@ -171,7 +173,6 @@ def run_natively(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule
         OSError: If its cache cannot be written.
     """
     engine()
-    note_shapes(module, images)
     for node in module.graph.nodes:
         if calls_split(node):  # its parts leave the engine one by one, not as a tuple
             for user in filter(is_part, list(node.users)):

@@ -9,7 +9,8 @@ import torch
 from torch import fx, nn
 
 from ..fused_conv import FusedConv
-from ..graph import called_module, is_addition, noted, only_user, plain_layer
+from ..geometry import as_pair
+from ..graph import called_module, feature_shape, is_addition, noted, only_user, plain_layer
 
 INPUT, CONVOLUTION, MAX_POOL, AVERAGE_POOL, ADD, OUTPUT = range(6)  # as in engine.cpp
 
@@ -114,7 +115,7 @@ class Program:
         elif isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
             maximum = isinstance(layer, nn.MaxPool2d)
             self.write(MAX_POOL if maximum else AVERAGE_POOL, source=self.where(node.args[0]), out=self.home(node),
-                       kernel=pair(layer.kernel_size), stride=pair(layer.stride), padding=pair(layer.padding),
+                       kernel=as_pair(layer.kernel_size), stride=as_pair(layer.stride), padding=as_pair(layer.padding),
                        ceil=layer.ceil_mode, count_padding=not maximum and layer.count_include_pad)
         elif is_addition(node) and node not in self.sums:
             first, other = map(self.where, node.args)
@@ -279,7 +280,7 @@ def is_native(node: fx.Node, module: fx.GraphModule) -> bool:
         return layer.weight.dtype == torch.float32
     pool, average = plain_layer(node, module, nn.MaxPool2d), plain_layer(node, module, nn.AvgPool2d)
     if pool is not None:
-        return pair(pool.dilation) == (1, 1) and not pool.return_indices
+        return as_pair(pool.dilation) == (1, 1) and not pool.return_indices
     if average is not None:
         return average.divisor_override is None
     relu = plain_layer(node, module, nn.ReLU)
@@ -293,13 +294,7 @@ def is_native(node: fx.Node, module: fx.GraphModule) -> bool:
 
 def is_feature_map(node: Any) -> bool:
     """Whether a node returns one tensor of images, channels, height and width, in float32."""
-    shape, dtype = noted(node) or ((), None)
-    return len(shape) == 4 and dtype == torch.float32
-
-
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """A number for height and width, or two."""
-    return value if isinstance(value, tuple) else (value, value)
+    return feature_shape(node) != () and node.meta['tensor_meta'].dtype == torch.float32
 
 
 def channels_of(node: fx.Node) -> int:

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #endif
 
-#ifdef LANES  // tests compile the engine for vectors that this CPU has not
+#ifdef LANES  // a test compiles the engine for vectors that this CPU has not
 #define PORTABLE 1
 constexpr int kLanes = LANES;
 #elif defined(__AVX512F__)
@@ -21,7 +21,7 @@ typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_
 #define INLINE inline __attribute__((always_inline))
 
 // Holds a value in a register. GCC would load it anew for every product, and the loads would take longer than those.
-#if defined(__AVX512F__) || defined(__AVX__)
+#if defined(__AVX__) && !defined(PORTABLE)
 #define KEEP(v) asm("" : "+v"(v))
 #else
 #define KEEP(v)

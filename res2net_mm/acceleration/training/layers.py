@@ -6,13 +6,12 @@ described by values, not by modules: what a backward pass does is settled in the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
-from ..geometry import convolved_size
+from ..geometry import as_pair, convolved_size
 
 CHANNELS_LAST = torch.channels_last
 
@@ -31,11 +30,6 @@ def as_feature_map(matrix: Tensor, like: Tensor) -> Tensor:
 def empty_feature_map(like: Tensor, channels: int) -> Tensor:
     """A new tensor, channels last, of another's size but for the channels."""
     return as_feature_map(like.new_empty(len(as_matrix(like)), channels), like)
-
-
-def as_pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """A size of a layer as PyTorch allows to give it, for height and width."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 @dataclass(frozen=True)

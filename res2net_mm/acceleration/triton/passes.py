@@ -18,10 +18,10 @@ from torch import Tensor, fx, nn
 from ..fused_conv import FusedConv, operators_alone
 from ..graph import (
     called_module,
+    feature_shape,
     is_addition,
     may_change_tensors,
     note_shapes,
-    noted,
     nothing_changes_between,
     only_user,
     whole,
@@ -52,12 +52,6 @@ def use_kernels(module: fx.GraphModule, images: Tensor) -> None:
     join_in_place(module)
     replace_layers(module)
     module.recompile()
-
-
-def feature_shape(node: fx.Node) -> tuple[int, ...]:
-    """The noted shape of a feature map, (n, c, h, w); () of anything else."""
-    shape = (noted(node) or ((), None))[0]
-    return shape if len(shape) == 4 else ()
 
 
 def is_concatenation(node: fx.Node) -> bool:
