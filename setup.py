@@ -85,7 +85,8 @@ EXPORT = ['onnx', 'onnxruntime', 'onnxscript', 'openvino']
 setup(
     version=version(),
     packages=find_packages(include=['res2net_mm', 'res2net_mm.*']),
-    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', '**/*.h', '**/*.html', '**/README.md', 'checkpoints/hashes.json', 'py.typed']},
+    package_data={'res2net_mm': ['**/*.yml', '**/*.cpp', '**/*.h', '**/*.html', '**/README.md',
+                                 'checkpoints/hashes.json', 'py.typed']},
     cmdclass={'build_py': BuildWithPayload, 'editable_wheel': EditableWithPath},
     extras_require={
         'core': CORE,  # the backbones alone, with mmcv's compiled operators or without (docs/plain_pytorch.md)

@@ -1,12 +1,14 @@
 """Copies of models for faster inference: ``accelerate``, and what can run the backbones.
 
 PyTorch runs a rewritten backbone (``passes.py``), or this package's own engine does on a CPU (``native/``), or the
-kernel of ``triton/kernel.py`` on a GPU; ONNX Runtime and OpenVINO run it in one piece (``exported.py``).
+kernel of ``triton/kernel.py`` on a GPU; ONNX Runtime and OpenVINO run it in one piece (``exported.py``). 'auto' takes
+the fastest of those that need no other package.
 """
 from __future__ import annotations
 
 import copy
 import logging
+from functools import lru_cache, partial
 from typing import Callable
 
 import torch
@@ -23,7 +25,7 @@ from .passes import overwrite_addends, rewrite
 from .training.accelerate import remove_training_acceleration
 
 
-def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -> nn.Module:
+def accelerate(model: nn.Module, backend: str = 'auto', check: bool = True) -> nn.Module:
     """Make a model faster for inference.
 
     What was done to the layers of each backbone, and what was left as it was, is logged, and is its attribute
@@ -32,11 +34,14 @@ def accelerate(model: nn.Module, backend: str = 'pytorch', check: bool = True) -
     Args:
         model (nn.Module): One of our backbones, or a model with some in it: a detector, a segmentor, ... Its weights
             are loaded already, and it is where it will run.
-        backend (str): What runs the backbones: 'pytorch', 'native', 'onnxruntime', 'openvino' or 'triton'; the package
-            of the name must be installed. 'native' is the engine of this package, which is compiled when it is first
-            used: for float32 on the CPU, and PyTorch runs what it has no layer for. ONNX Runtime and OpenVINO are for
-            float32 on the CPU and give no gradients, Triton is for NVIDIA GPUs. Layers with hooks stay as they are with
-            'pytorch' and 'native'; the others refuse them. Defaults to 'pytorch'.
+        backend (str): What runs the backbones: 'auto', 'pytorch', 'native', 'native-direct', 'onnxruntime', 'openvino'
+            or 'triton'; the package of the name must be installed. 'native' is the engine of this package, which is
+            compiled when it is first used: for float32 on the CPU, and PyTorch runs what it has no layer for.
+            'native-direct' is the engine without Winograd's filtering, a little slower: every pixel is computed of its
+            own neighbours alone. 'auto' is 'native' in float32 on a CPU, and 'pytorch' elsewhere, or if the engine
+            cannot be compiled. ONNX Runtime and OpenVINO are for float32 on the CPU and give no gradients, Triton is
+            for NVIDIA GPUs. Layers with hooks stay as they are with 'pytorch' and 'native'; the last three refuse
+            them. Defaults to 'auto'.
         check (bool): Run each backbone and its original once on random images, and compare. Defaults to True.
 
     Returns:
@@ -89,6 +94,26 @@ def accelerate_backbone(backbone: nn.Module, backend: str, check: bool) -> Accel
     return fast
 
 
+def run_by_fastest(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
+    """A rewritten backbone that the engine runs if it can, and PyTorch otherwise."""
+    if images.is_cpu and images.dtype is torch.float32:
+        from .native.module import engine
+        try:
+            engine()
+        except (RuntimeError, OSError) as error:
+            reason, *_ = str(error).splitlines()
+            say_once(f'accelerate: PyTorch runs the backbones, because there is no engine: {reason}')
+        else:
+            return run_by_native(backbone, images)
+    return run_by_pytorch(backbone, images)
+
+
+@lru_cache(maxsize=None)
+def say_once(message: str) -> None:
+    """Log something that would be the same for every backbone."""
+    print_log(message, logger='current', level=logging.WARNING)
+
+
 def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[fx.GraphModule, str]:
     """A rewritten backbone."""
     fast, report = rewrite(backbone, images)
@@ -96,11 +121,11 @@ def run_by_pytorch(backbone: nn.Module, images: Tensor) -> tuple[fx.GraphModule,
     return fast, report
 
 
-def run_by_native(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]:
+def run_by_native(backbone: nn.Module, images: Tensor, winograd: bool = True) -> tuple[nn.Module, str]:
     """A rewritten backbone that this package's own engine runs, on a CPU."""
     from .native.module import run_natively
     fast, _ = run_by_pytorch(backbone, images)
-    fast, convolutions, calls = run_natively(fast)
+    fast, convolutions, calls = run_natively(fast, winograd)
     return fast, f'the engine runs {convolutions} convolutions in {calls} calls, PyTorch what is between them'
 
 
@@ -133,5 +158,6 @@ def refuse_hooks(backbone: nn.Module) -> None:
 
 # Each takes a backbone in eval mode, and images to try it on, to a module that runs it, and what is to be said of that.
 BACKENDS: dict[str, Callable[[nn.Module, Tensor], tuple[nn.Module, str]]] = {
-    'pytorch': run_by_pytorch, 'native': run_by_native, 'onnxruntime': run_by_onnxruntime,
+    'auto': run_by_fastest, 'pytorch': run_by_pytorch, 'native': run_by_native,
+    'native-direct': partial(run_by_native, winograd=False), 'onnxruntime': run_by_onnxruntime,
     'openvino': run_by_openvino, 'triton': run_by_triton}

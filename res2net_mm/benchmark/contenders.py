@@ -96,7 +96,7 @@ def compile_static(model: nn.Module, mode: str | None = None) -> nn.Module:
     return torch.compile(model, dynamic=False, mode=mode)
 
 
-def run_accelerated(model: nn.Module, batch: Tensor, backend: str = 'pytorch',
+def run_accelerated(model: nn.Module, batch: Tensor, backend: str = 'auto',
                     run: Callable[[nn.Module, Tensor], Callable] = run_eager) -> Callable:
     """``accelerate``, for our models only."""
     return run(accelerate(model, backend), batch)
@@ -154,8 +154,10 @@ PATHS: dict[str, Callable[[nn.Module, Tensor], Callable]] = {
     'onnxruntime': run_onnxruntime,
     'openvino': run_openvino,
     'accelerate': run_accelerated,
-    'accelerate-compile': partial(run_accelerated, run=run_compiled),
+    'accelerate-pytorch': partial(run_accelerated, backend='pytorch'),
+    'accelerate-compile': partial(run_accelerated, backend='pytorch', run=run_compiled),
     'accelerate-native': partial(run_accelerated, backend='native'),
+    'accelerate-native-direct': partial(run_accelerated, backend='native-direct'),
     'accelerate-onnxruntime': partial(run_accelerated, backend='onnxruntime'),
     'accelerate-openvino': partial(run_accelerated, backend='openvino'),
     'accelerate-triton': partial(run_accelerated, backend='triton'),
@@ -271,7 +273,8 @@ def check_paths(paths: Sequence[str], device: torch.device, dtype: str) -> None:
         ValueError: Naming the path or the type.
     """
     for path in paths:
-        if path.endswith(('native', 'onnxruntime', 'openvino')) and (device.type != 'cpu' or dtype != 'float32'):
+        needs_cpu = 'native' in path or path.endswith(('onnxruntime', 'openvino'))
+        if needs_cpu and (device.type != 'cpu' or dtype != 'float32'):
             raise ValueError(f'--paths {path}: runs on the CPU and in float32 only')
         if path == 'accelerate-triton' and device.type != 'cuda':
             raise ValueError(f'--paths {path}: runs on a GPU only')

@@ -81,7 +81,7 @@ def build_models(cfg: Config, backends: Sequence[str], settings: MeasuringSettin
         plain = MODELS.build(config).eval()
         models.append(BuiltModel(name, 'eager', plain))
         for backend in backends if name == OURS else ():
-            path = 'accelerate' if backend == 'pytorch' else f'accelerate-{backend}'
+            path = 'accelerate' if backend == 'auto' else f'accelerate-{backend}'
             models.append(BuiltModel(name, path, accelerate(plain, backend)))
     for built in models:
         built.model.to(settings.device)

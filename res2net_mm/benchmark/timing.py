@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -20,6 +21,7 @@ from torch.utils.benchmark import timer
 from ..utils.provenance import provenance
 
 LEAST_SECONDS = 0.1  # of one timing: what is fast runs several times in it
+REST_SECONDS = 0.03  # before it: threads of libraries stay awake for a while after a call, and would take the next's time
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
@@ -70,7 +72,7 @@ def time_rounds(runs: Sequence[Callable], rounds: int) -> list[list[float]]:
 
     Args:
         runs (Sequence[Callable]): The functions; one that lasts less than 0.1 s is run several times for one timing.
-        rounds (int): How often each is timed, after one run that does not count.
+        rounds (int): How often each is timed, after one run that does not count; each time after 30 ms of rest.
 
     Returns:
         list[list[float]]: For every function its seconds in every round.
@@ -83,6 +85,7 @@ def time_rounds(runs: Sequence[Callable], rounds: int) -> list[list[float]]:
         for i in range(rounds):
             turn = range(len(runs))
             for j in turn if i % 2 == 0 else reversed(turn):
+                time.sleep(REST_SECONDS)
                 seconds[j].append(mean_seconds(runs[j], repeats[j]))
     return seconds
 

@@ -59,9 +59,9 @@ def device_argument(parser: ArgumentParser) -> None:
 
 def accelerate_argument(parser: ArgumentParser) -> None:
     """Add ``--accelerate``, for a command that runs a trained model."""
-    parser.add_argument('--accelerate', nargs='?', const='pytorch',
-                        choices=('pytorch', 'native', 'onnxruntime', 'openvino', 'triton'),
-                        help='run a faster copy of the model, by PyTorch or what is given: the same up to rounding')
+    parser.add_argument('--accelerate', nargs='?', const='auto', choices=(
+        'auto', 'pytorch', 'native', 'native-direct', 'onnxruntime', 'openvino', 'triton'),
+                        help='run a faster copy of the model, by what is given or is fastest: the same up to rounding')
 
 
 def models_arguments(parser: ArgumentParser, checkpoint: str) -> None:

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     'those of the toolbox.')
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
                         help="configs of models with our Res2Net, files or 'res2net_mm::NAME.py'")
-    parser.add_argument('--backends', nargs='*', choices=BACKENDS, default=['pytorch'], metavar='NAME',
-                        help=f'what runs accelerated backbones, of {", ".join(BACKENDS)} (pytorch)')
+    parser.add_argument('--backends', nargs='*', choices=BACKENDS, default=['auto'], metavar='NAME',
+                        help=f'what runs accelerated backbones, of {", ".join(BACKENDS)} (auto)')
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1], metavar='N', help='(1)')
     parser.add_argument('--image-size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
                         help="in pixels (that of each config's test pipeline)")

@@ -164,7 +164,7 @@ def eager_runs(loaded: ModelToExport, batch: dict[str, Any]) -> dict[str, Any]:
     from ..acceleration.backends import accelerate
     from ..apis.exporting.graphs import build_graph
     models = {'eager': loaded.model}
-    for backend in ('pytorch', 'onnxruntime', 'openvino'):
+    for backend in ('auto', 'onnxruntime', 'openvino'):
         try:
             models[f'accelerate {backend}'] = accelerate(loaded.model, backend)
         except (ValueError, ModuleNotFoundError, RuntimeError) as error:

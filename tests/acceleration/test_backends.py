@@ -87,7 +87,7 @@ def test_inside_a_toolbox(toolbox):
 def test_without_a_backbone_of_ours():
     with pytest.raises(ValueError, match='Linear has no backbone of res2net_mm in it'):
         accelerate(torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="backend='tensorrt' must be one of pytorch, native, onnxruntime"):
+    with pytest.raises(ValueError, match="backend='tensorrt' must be one of auto, pytorch, native, native-direct"):
         accelerate(Res2Net(**SMALL), 'tensorrt')
     with pytest.raises(ValueError, match='accelerate: AcceleratedBackbone is accelerated already'):
         accelerate(accelerate(Res2Net(**SMALL)))

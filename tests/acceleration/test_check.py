@@ -72,7 +72,7 @@ def test_a_wrong_rewrite_is_refused(monkeypatch):
     monkeypatch.setattr(backends, 'rewrite', wrong)
     plain = random_model(VARIANTS['v1'])
     with pytest.raises(RuntimeError, match='accelerate: Res2Net with pytorch: output 3 differs by'):
-        accelerate(plain)
+        accelerate(plain, 'pytorch')
     assert accelerate(plain, check=False).report
 
 

@@ -43,7 +43,7 @@ def blocks_of_class(cls, model):
 def test_subclasses_in_other_packages(cls, left):
     plain = blocks_of_class(cls, random_model(VARIANTS['v1']))
     assert is_ours(plain.layer1[0]) == (left == 'none')
-    fast = accelerate(plain)
+    fast = accelerate(plain, 'pytorch')
     assert fast.report.endswith(f'other layers with convolutions or batch norms: {left}')
     assert_same_function(fast, plain, torch.randn(1, 3, 64, 64))
 
@@ -54,7 +54,7 @@ def test_what_was_done_is_logged(caplog):
     logger.addHandler(caplog.handler)
     MMLogger._instance_dict.move_to_end(logger.instance_name)
     with caplog.at_level(logging.INFO):
-        fast = accelerate(random_model(VARIANTS['v1']))
+        fast = accelerate(random_model(VARIANTS['v1']), 'pytorch')
     assert caplog.messages == [f'accelerate: Res2Net with pytorch: {fast.report}'] and fast.report == (
         '45 convolutions take in 45 batch norms, 8 additions, 41 ReLUs; other layers with convolutions or batch norms: '
         'none')
@@ -84,7 +84,7 @@ def test_hooks_are_called(name, left, kind):
     """Layers with hooks stay as they are; those of the whole backbone are called around it."""
     plain, seen = random_model(VARIANTS['v1']), []
     register(kind, plain.get_submodule(name), seen)
-    fast = accelerate(plain)
+    fast = accelerate(plain, 'pytorch')
     assert fast.report.endswith(f': {left}')
     x = torch.randn(1, 3, 64, 64)
     del seen[:]
@@ -101,7 +101,7 @@ def test_hooks_are_called(name, left, kind):
 def test_gradients_reach_hooks():
     plain, seen = random_model(VARIANTS['v1']), []
     plain.layer2[0].register_full_backward_hook(lambda module, grad_in, grad_out: seen.append(grad_out[0].norm()))
-    for model in (accelerate(plain), plain):
+    for model in (accelerate(plain, 'pytorch'), plain):
         model(torch.ones(1, 3, 64, 64, requires_grad=True))[-1].square().sum().backward()
     assert len(seen) == 2 and float(seen[0]) == pytest.approx(float(seen[1]), rel=1e-3)
 
@@ -111,7 +111,7 @@ def test_pruned_and_parametrized_layers_stay_so():
     with torch.no_grad():  # PyTorch copies no weight that is a function of another
         prune.l1_unstructured(plain.layer1[0].conv1, 'weight', amount=0.5)
     parametrizations.spectral_norm(plain.layer2[0].conv3)
-    fast = accelerate(plain)
+    fast = accelerate(plain, 'pytorch')
     assert 'Conv2d with hooks' in fast.report and 'ParametrizedConv2d' in fast.report
     assert_same_function(fast, plain, torch.randn(1, 3, 64, 64))
 
@@ -143,6 +143,6 @@ def test_what_is_no_graph():
     plain = random_model(VARIANTS['v1'])
     plain.forward = lambda x: x
     with pytest.raises(ValueError, match='accelerate: Res2Net with pytorch: .* has a forward of its own'):
-        accelerate(plain)
+        accelerate(plain, 'pytorch')
     with pytest.raises(ValueError, match='Choosy is not a graph of layers: .*control flow'):
         trace(Choosy(8, 8, 2))

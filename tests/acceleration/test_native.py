@@ -9,15 +9,26 @@ import torch
 from helpers import VARIANTS, random_model, relative_error
 from random_graphs import RandomBackbone
 from torch import nn
+from torch.nn import functional
 
 from res2net_mm import Res2Net
 from res2net_mm.acceleration.backends import accelerate
 from res2net_mm.acceleration.check import as_list, example_images
 from res2net_mm.acceleration.fused_conv import FusedConv
 from res2net_mm.acceleration.native.module import NativeLayers
+from res2net_mm.models.backbones.base import Backbone
 
 SIZES = [(1, 64, 96), (3, 33, 47), (9, 32, 33)]
 SMALL = dict(depth=26, base_channels=16)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """More than one, also where tests run with one: what two write at once is wrong only then."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(number)
 
 
 def native(plain):
@@ -143,7 +154,7 @@ def test_weights_that_are_replaced(models):
 def test_threads(models):
     """Several at once on one model, and another number of PyTorch's."""
     fast, x, found = models[1], torch.randn(2, 3, 64, 64), []
-    expected, number = fast(x), torch.get_num_threads()
+    expected = fast(x)
 
     def run():
         with torch.no_grad():
@@ -155,13 +166,10 @@ def test_threads(models):
     for thread in threads:
         thread.join()
     assert found == [True] * 4
-    try:
-        for count in (1, 3, 2, 5, 1, 4):
-            torch.set_num_threads(count)
-            for _ in range(5):
-                assert all(torch.equal(a, b) for a, b in zip(fast(x), expected))
-    finally:
-        torch.set_num_threads(number)
+    for count in (1, 3, 2, 5, 1, 4):
+        torch.set_num_threads(count)
+        for _ in range(5):
+            assert all(torch.equal(a, b) for a, b in zip(fast(x), expected))
 
 
 def run_in_child(fast, x, queue):
@@ -206,6 +214,14 @@ def test_memory_of_mixed_sizes(models):
 
 
 @torch.no_grad()
+def test_the_default():
+    """The engine, where it can run the backbone, and PyTorch elsewhere."""
+    plain = random_model(dict(type='res2net_mm.Res2Net', **SMALL))
+    assert any(isinstance(layers, NativeLayers) for layers in accelerate(plain).modules())
+    assert not any(isinstance(layers, NativeLayers) for layers in accelerate(plain.double()).modules())
+
+
+@torch.no_grad()
 def test_layers_of_others_are_between():
     plain = random_model(VARIANTS['plugins'])
     fast = native(plain)
@@ -223,14 +239,26 @@ def test_hooks_of_layers_are_called():
     assert len(seen) == 1
 
 
+@torch.no_grad()
 def test_no_compiler(monkeypatch, tmp_path):
+    """It is said once, and the default goes on without."""
+    from res2net_mm.acceleration import backends
     from res2net_mm.acceleration.native import module
+    said = []
+    monkeypatch.setattr(backends, 'print_log', lambda message, **_: said.append(message))
+    backends.say_once.cache_clear()
     monkeypatch.setenv('CXX', '/no/compiler')
     monkeypatch.setenv('TORCH_EXTENSIONS_DIR', str(tmp_path))
     module.engine.cache_clear()
     try:
         with pytest.raises(RuntimeError, match='Res2Net with native'):
             native(Res2Net(depth=26, base_channels=8).eval())
+        plain = random_model(dict(type='res2net_mm.Res2Net', **SMALL))
+        for _ in range(2):
+            fast = accelerate(plain)
+            assert not any(isinstance(layers, NativeLayers) for layers in fast.modules())
+        assert len([message for message in said if 'there is no engine' in message]) == 1
+        assert relative_error(fast(torch.ones(1, 3, 64, 64))[0], plain(torch.ones(1, 3, 64, 64))[0]) < 1e-5
     finally:
         module.engine.cache_clear()
 
@@ -250,6 +278,41 @@ def test_vectors_of_other_cpus(monkeypatch, lanes):
                 assert_same(fast, plain, torch.randn(size[0], 3, *size[1:]))
     finally:
         module.engine.cache_clear()
+
+
+class OneConvolution(Backbone):
+    """What a backbone is to ``accelerate``, and nothing but one convolution."""
+
+    stage_channels, stage_strides, stem_modules = (24, ), (1, ), []
+
+    def __init__(self, weight):
+        super().__init__((0, ), -1, False, False, None)
+        self.layer1 = nn.Conv2d(*weight.shape[1::-1], 3, padding=1)
+        self.layer1.weight.data = weight
+
+    def forward(self, x):
+        return (self.layer1(x), )
+
+
+@torch.no_grad()
+def test_numbers_of_large_range():
+    """An output is as exact as the largest product it is made of; by Winograd's filtering, the largest of its tile."""
+    def of_any_size(*shape):
+        return torch.randn(shape, dtype=torch.double) * 10**(8 * torch.rand(shape, dtype=torch.double) - 4)
+
+    torch.manual_seed(0)
+    x, weight = of_any_size(2, 3, 40, 37).float(), of_any_size(24, 3, 3, 3).float()
+    plain = OneConvolution(weight)
+    bias = plain.layer1.bias
+    want = functional.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    products = functional.conv2d(x.double().abs(), weight.double().abs(), bias.double().abs(), padding=1)
+    largest = functional.max_pool2d(x.double().abs(), 11, 1, 5), weight.double().abs().amax((2, 3), keepdim=True)
+    of_tile = functional.conv2d(*largest) + 1
+    direct, filtered = ((accelerate(plain, backend, check=False)(x)[0] - want).abs()
+                        for backend in ('native-direct', 'native'))
+    assert (direct < 1e-5 * products).all()
+    assert (filtered < 1e-5 * of_tile).all()
+    assert not (filtered < 1e-5 * products).all()  # which is why there is a choice
 
 
 def test_a_module_that_is_no_image_model():

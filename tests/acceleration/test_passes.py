@@ -12,7 +12,7 @@ from res2net_mm.models.backbones.base import Backbone
 
 def test_nothing_is_left_to_do_alone():
     """Batch norms, additions of shortcuts and ReLUs are all in convolutions; the additions between splits are not."""
-    fast = accelerate(random_model(VARIANTS['v1']))
+    fast = accelerate(random_model(VARIANTS['v1']), 'pytorch')
     convs = [module for module in fast.modules() if isinstance(module, FusedConv)]
     blocks = 8
     assert len(convs) == 1 + blocks * 5 + 4  # stem; conv1, three K and conv3; shortcuts of four stages
@@ -27,7 +27,7 @@ def test_nothing_is_left_to_do_alone():
 def test_stages_that_are_returned_are_not_overwritten():
     """Without a projection, the next stage could add onto the output of the last."""
     plain = randomise(Res2Net(depth=26, base_channels=16, stem_channels=64, strides=(1, 1, 1, 1))).eval()
-    assert_same_function(accelerate(plain), plain, torch.randn(2, 3, 32, 32))
+    assert_same_function(accelerate(plain, 'pytorch'), plain, torch.randn(2, 3, 32, 32))
 
 
 class Trunk(Backbone):
@@ -103,6 +103,6 @@ TRUNKS = {  # what is between the two convolutions, its layers, and how many of 
 def test_only_what_is_the_same_is_fused(name):
     between, layers, additions = TRUNKS[name]
     plain = randomise(Trunk(between, **layers())).eval()
-    fast = accelerate(plain)
+    fast = accelerate(plain, 'pytorch')
     assert f' {additions} additions' in fast.report
     assert_same_function(fast, plain, torch.randn(2, 3, 40, 40))

@@ -13,7 +13,7 @@ def test_random_graphs():
     x, fused = torch.randn(2, 3, 9, 12), 0
     for seed in range(COUNT):
         plain = RandomBackbone(seed)
-        fast = accelerate(plain, check=False)
+        fast = accelerate(plain, 'pytorch', check=False)
         with torch.no_grad():
             wanted, outs = plain(x.clone()), fast(x.clone())
         for out, want in zip(outs, wanted, strict=True):
@@ -24,4 +24,4 @@ def test_random_graphs():
 
 @pytest.mark.parametrize('seed', range(0, 60, 3))
 def test_the_comparison_accepts_them(seed):
-    accelerate(RandomBackbone(seed))
+    accelerate(RandomBackbone(seed), 'pytorch')

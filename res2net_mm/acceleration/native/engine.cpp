@@ -9,12 +9,14 @@
 
 #include "kernel.h"
 #include "team.h"
+#include "winograd.h"
 
 namespace {
 
 constexpr int kBlock = 288;          // inputs of a sum that are added at once: their weights stay in the first cache
-constexpr long kGroupBytes = 96 << 10;  // of the pixels that one panel of weights is used for before the next one
+constexpr long kGroupBytes = 192 << 10;  // of the pixels that one panel of weights is used for before the next one
 constexpr long kFewPixels = 128;     // up to so many the threads share the output channels instead of the pixels
+constexpr long kScratchBytes = 256 << 10;  // of the transformed pixels that a thread works on
 constexpr long kPage = 2 << 20;      // a huge one
 
 enum Kind : int32_t { kInput, kConvolution, kMaxPool, kAveragePool, kAdd, kOutput };
@@ -64,14 +66,15 @@ struct Buffer {
   long images = 0;             // that it holds at once
   long offset = 0;             // in the arena, floats
   int first = -1, last = -1;   // layers that use it
+  bool whole_tiles = false;    // whether Winograd's tiles read it, up to 3 rows and columns behind the border
 
   long pixel() const {  // dense in front of a 3x3 convolution; otherwise on whole vectors, and off powers of two
     if (spec.border) return spec.channels;
     const long floats = rounded(spec.channels, kLanes);
     return floats % 256 == 0 ? floats + kLanes : floats;
   }
-  long rows() const { return height + 2 * spec.border; }
-  long columns() const { return width + 2 * spec.border; }
+  long rows() const { return (whole_tiles ? rounded(height, kTileSize) : height) + 2 * spec.border; }
+  long columns() const { return (whole_tiles ? rounded(width, kTileSize) : width) + 2 * spec.border; }
   long row() const { return columns() * pixel(); }
   long image() const { return rows() * row(); }
   long floats() const { return rounded(images * image() + 2 * kLanes, 64); }
@@ -95,9 +98,10 @@ struct Convolution {  // what is prepared of a layer
   std::vector<Panel> panels;
   std::vector<Piece> pieces;
   std::vector<int> blocks;  // first pieces of blocks, and their number
-  Memory weight, bias;
+  Memory weight, bias, transformed;  // the last for Winograd's products, made when they are first used
   int most_vectors = 1;
   long inputs = 0;  // of one sum
+  long floats = 0;  // of the weights
 };
 
 void part(long n, int thread, int threads, long& from, long& to) {
@@ -106,8 +110,8 @@ void part(long n, int thread, int threads, long& from, long& to) {
 
 class Network {
  public:
-  Network(const BufferSpec* buffers, int buffer_count, const Layer* layers, int layer_count)
-      : layers_(layers, layers + layer_count), convolutions_(layer_count) {
+  Network(const BufferSpec* buffers, int buffer_count, const Layer* layers, int layer_count, bool tiles)
+      : tiles_(tiles), layers_(layers, layers + layer_count), convolutions_(layer_count) {
     for (int i = 0; i < buffer_count; i++) buffers_.push_back({buffers[i]});
     for (int i = 0; i < layer_count; i++) {
       for (const Slice* s : {&layers_[i].in, &layers_[i].addend, &layers_[i].second_addend, &layers_[i].out,
@@ -118,6 +122,7 @@ class Network {
           b.last = i;
         }
       if (layers_[i].kind == kConvolution) pack(layers_[i], convolutions_[i]);
+      if (has_tiles(layers_[i])) buffers_[layers_[i].in.buffer].whole_tiles = true;
     }
   }
 
@@ -128,21 +133,28 @@ class Network {
   bool run(long images, const Tensor* inputs, const Tensor* outputs, int threads);
 
  private:
+  const bool tiles_;  // whether Winograd's may be used
   std::vector<Layer> layers_;
   std::vector<Buffer> buffers_;
   std::vector<Convolution> convolutions_;
   float* arena_ = nullptr;
+  long scratch_ = 0, scratch_floats_ = 0;  // in the arena: where that of the first thread is, and how large each is
   static Memory memory;
   static long memory_floats;
 
   void pack(const Layer& layer, Convolution& c);
+  bool has_tiles(const Layer& l) const;
+  bool uses_tiles(const Layer& l, long images) const;
+  void transform(const Layer& l, Convolution& c) const;
+  long tiles_at_once(const Convolution& c, const Layer& l) const;
   int first_of_batch(long images) const;
-  long place(int split, long images);
+  long place(int split, long images, int threads);
   View view(const Slice& s, long image) const;
   void clear_border(const Slice& s, long image, long images, int thread, int threads) const;
   void run_layer(int index, long image, long images, const Tensor* inputs, const Tensor* outputs, int thread,
                  int threads) const;
   void convolve(int index, long image, long images, int thread, int threads) const;
+  void convolve_tiles(int index, long image, long images, int thread, int threads) const;
   void pool(const Layer& layer, long image, long images, int thread, int threads) const;
 };
 
@@ -186,13 +198,12 @@ void Network::pack(const Layer& l, Convolution& c) {
   const int in = l.in.channels / l.groups, out = l.out.channels / l.groups, vectors = (out + kLanes - 1) / kLanes;
   const int count = (vectors + kMostVectors - 1) / kMostVectors;
   c.inputs = static_cast<long>(in) * l.kernel[0] * l.kernel[1];
-  long floats = 0;
   for (int g = 0; g < l.groups; g++)
     for (int i = 0; i < count; i++) {
       const int from = vectors * i / count, to = vectors * (i + 1) / count;
-      c.panels.push_back({g * out + from * kLanes, std::min(out, to * kLanes) - from * kLanes, to - from, g * in, floats});
+      c.panels.push_back({g * out + from * kLanes, std::min(out, to * kLanes) - from * kLanes, to - from, g * in, c.floats});
       c.most_vectors = std::max(c.most_vectors, to - from);
-      floats += c.inputs * (to - from) * kLanes;
+      c.floats += c.inputs * (to - from) * kLanes;
     }
   // Rows of the kernel are one run of floats where the map is as narrow as the group, and lies pixel by pixel.
   const bool rows = l.dilation[1] == 1 && buffers_[l.in.buffer].pixel() == in;
@@ -207,7 +218,7 @@ void Network::pack(const Layer& l, Convolution& c) {
         sum += size;
       }
   c.blocks.push_back(c.pieces.size());
-  c.weight = allocate(floats);
+  c.weight = allocate(c.floats);
   c.bias = allocate(l.out.channels + 4 * kLanes);
   std::copy(l.bias, l.bias + l.out.channels, c.bias.get());
   std::fill(c.bias.get() + l.out.channels, c.bias.get() + l.out.channels + 4 * kLanes, 0.f);
@@ -220,6 +231,41 @@ void Network::pack(const Layer& l, Convolution& c) {
             *to++ = j < p.channels ? l.weight[((p.channel + j) * (long)in + k) * l.kernel[0] * l.kernel[1] +
                                               y * l.kernel[1] + x] : 0.f;
   }
+}
+
+// Whether Winograd's tiles can do a convolution.
+bool Network::has_tiles(const Layer& l) const {
+  auto all = [](const int32_t* pair, int value) { return pair[0] == value && pair[1] == value; };
+  return tiles_ && l.kind == kConvolution && all(l.kernel, 3) && all(l.stride, 1) && all(l.dilation, 1) &&
+         all(l.padding, 1) && l.groups == 1 && l.addend.buffer < 0;
+}
+
+// Whether they do. Their weights are four times as many, which few pixels do not pay for.
+bool Network::uses_tiles(const Layer& l, long images) const {
+  const Buffer& b = buffers_[l.out.buffer];
+  return has_tiles(l) && images * b.height * b.width > kFewPixels;
+}
+
+// Lay the transformed weights out: for every product of the tile what `pack` has for every input.
+void Network::transform(const Layer& l, Convolution& c) const {
+  if (c.transformed) return;
+  const long step = c.floats / 9;  // from one product to the next
+  c.transformed = allocate(step * kProducts);
+  for (const Panel& p : c.panels) {
+    const long floats = static_cast<long>(l.in.channels) * p.vectors * kLanes;
+    for (long i = 0; i < floats; i++)
+      transform_weight(c.weight.get() + p.weight + i, floats, c.transformed.get() + p.weight / 9 + i, step);
+  }
+}
+
+// Floats of a tile before and after the products.
+long floats_of_tile(const Layer& l) {
+  return kProducts * (rounded(l.in.channels, kLanes) + rounded(l.out.channels, kLanes));
+}
+
+long Network::tiles_at_once(const Convolution& c, const Layer& l) const {
+  const long most = kMostPixels[c.most_vectors];
+  return std::max(1L, kScratchBytes / 4 / floats_of_tile(l) / most) * most;
 }
 
 // Layers before this one run image by image, so that features stay in the cache; the others for all images at once, so
@@ -243,8 +289,9 @@ int Network::first_of_batch(long images) const {
   return best;
 }
 
-// Give every buffer a place in the arena, that of buffers which are no longer needed; returns the floats of all.
-long Network::place(int split, long images) {
+// Give every buffer a place in the arena, that of buffers which are no longer needed, and every thread one for tiles;
+// returns the floats of all.
+long Network::place(int split, long images, int threads) {
   std::vector<Buffer*> order, living;
   for (Buffer& b : buffers_) {
     if (b.first < 0) continue;
@@ -266,7 +313,11 @@ long Network::place(int split, long images) {
     living.push_back(b);
     floats = std::max(floats, b->offset + b->floats());
   }
-  return floats;
+  scratch_ = floats, scratch_floats_ = 0;
+  for (size_t i = 0; i < layers_.size(); i++)
+    if (uses_tiles(layers_[i], images))
+      scratch_floats_ = std::max(scratch_floats_, tiles_at_once(convolutions_[i], layers_[i]) * floats_of_tile(layers_[i]));
+  return floats + threads * scratch_floats_;
 }
 
 View Network::view(const Slice& s, long image) const {
@@ -302,7 +353,7 @@ bool Network::run(long images, const Tensor* inputs, const Tensor* outputs, int 
   if (!size_buffers(inputs)) return false;
   threads = std::clamp(threads, 1, kMostThreads);
   const int split = first_of_batch(images), count = layers_.size();
-  const long floats = place(split, images);
+  const long floats = place(split, images, threads);
   if (floats > memory_floats) {
     memory.reset();
     memory_floats = 0;
@@ -310,6 +361,8 @@ bool Network::run(long images, const Tensor* inputs, const Tensor* outputs, int 
     memory_floats = floats;
   }
   arena_ = memory.get();
+  for (int i = 0; i < count; i++)
+    if (uses_tiles(layers_[i], i < split ? 1 : images)) transform(layers_[i], convolutions_[i]);
   auto work = [&](int thread) {
     for (long image = 0; image < images && split; image++)
       for (int i = 0; i < split; i++) {
@@ -331,6 +384,7 @@ void Network::run_layer(int index, long image, long images, const Tensor* inputs
   const Layer& l = layers_[index];
   clear_border(l.out, image, images, thread, threads);
   clear_border(l.second, image, images, thread, threads);
+  if (l.kind == kConvolution && uses_tiles(l, images)) return convolve_tiles(index, image, images, thread, threads);
   if (l.kind == kConvolution) return convolve(index, image, images, thread, threads);
   if (l.kind == kMaxPool || l.kind == kAveragePool) return pool(l, image, images, thread, threads);
   const Buffer& b = buffers_[l.kind == kOutput ? l.in.buffer : l.out.buffer];
@@ -390,7 +444,7 @@ void Network::convolve(int index, long image, long images, int thread, int threa
   long from = 0, to = tiles, first = 0, last = c.panels.size();
   if (images * size.height * size.width <= kFewPixels && last >= threads) part(last, thread, threads, first, last);
   else part(tiles, thread, threads, from, to);
-  const long group = std::max(2L, kGroupBytes / 4 / most / std::min<long>(c.inputs, in.pixel * l.kernel[0]));
+  const long group = std::max(2L, kGroupBytes / 4 / most / std::min<long>({kBlock, c.inputs, in.pixel * l.kernel[0]}));
   Epilogue e{};
   e.relu = l.relu;
   for (long start = from; start < to; start += group) {
@@ -408,7 +462,7 @@ void Network::convolve(int index, long image, long images, int thread, int threa
         const float* soon = c.weight.get() + next.weight + done * next.vectors * kLanes;
         e.bias = c.bias.get() + p.channel;
         e.channels = p.channels;
-        e.second_channels = l.second.channels - p.channel;
+        e.second_channels = std::min(p.channels, l.second.channels - p.channel);
         for (long t = start; t < end; t++) {
           const long row = pairs ? 2 * t : t / in_row, x = pairs ? 0 : t % in_row * width / in_row;
           const bool two = pairs && row + 1 < rows;
@@ -428,6 +482,57 @@ void Network::convolve(int index, long image, long images, int thread, int threa
           kTiles[m][p.vectors](pixels(in, p.input), segments.data() + piece, pieces, weight, e);
         }
       }
+    }
+  }
+}
+
+// A convolution by Winograd's tiles: pixels are transformed, multiplied, and transformed back, some tiles at a time.
+void Network::convolve_tiles(int index, long image, long images, int thread, int threads) const {
+  const Layer& l = layers_[index];
+  const Convolution& c = convolutions_[index];
+  const Buffer& size = buffers_[l.out.buffer];
+  View in = view(l.in, image);
+  in.first -= in.row + in.pixel;
+  const View out = view(l.out, image), second = view(l.second, image), addend = view(l.second_addend, image);
+  const long down = (size.height + kTileSize - 1) / kTileSize, across = (size.width + kTileSize - 1) / kTileSize;
+  const long wide = rounded(l.in.channels, kLanes), deep = rounded(l.out.channels, kLanes);
+  const int most = kMostPixels[c.most_vectors];
+  const Segment segment{0, l.in.channels};
+  static const float zeros[4 * kLanes] = {};
+  Epilogue e{};
+  e.bias = zeros;
+  e.first = e.last = true;
+  float* const before = arena_ + scratch_ + thread * scratch_floats_;
+  long from, to;
+  part(images * down * across, thread, threads, from, to);
+  const long fit = tiles_at_once(c, l), groups = (to - from + fit - 1) / fit;
+  for (long group = 0; group < groups; group++) {
+    const long start = from + (to - from) * group / groups, end = from + (to - from) * (group + 1) / groups;
+    const long count = end - start;
+    float* const after = before + kProducts * count * wide;
+    auto place = [&](const View& v, long t) -> Place {
+      if (!v.first) return {};
+      const long y = t / across % down * kTileSize, x = t % across * kTileSize;
+      return {v.first + t / (down * across) * v.image + y * v.row + x * v.pixel, v.pixel, v.row};
+    };
+    for (long i = 0; i < count; i++)
+      transform_input(place(in, start + i), l.in.channels, before + i * wide, count * wide);
+    for (int g = 0; g < kProducts; g++)
+      for (const Panel& p : c.panels) {
+        const float* weight = c.transformed.get() + g * (c.floats / 9) + p.weight / 9;
+        e.channels = p.vectors * kLanes;
+        const long parts = (count + most - 1) / most;
+        for (long i = 0; i < parts; i++) {
+          const long first = count * i / parts, m = count * (i + 1) / parts - first, half = (m + 1) / 2;
+          float *x = before + (g * count + first) * wide, *y = after + (g * count + first) * deep + p.channel;
+          e.out = {{y, y + half * deep}, deep};
+          kTiles[m][p.vectors]({{x, x + half * wide}, wide}, &segment, 1, weight, e);
+        }
+      }
+    for (long i = 0; i < count; i++) {
+      const long t = start + i, height = size.height - t / across % down * kTileSize;
+      transform_output(after + i * deep, count * deep, l.out.channels, c.bias.get(), l.relu, height,
+                       size.width - t % across * kTileSize, place(out, t), place(addend, t), place(second, t));
     }
   }
 }
@@ -464,9 +569,9 @@ void Network::pool(const Layer& l, long image, long images, int thread, int thre
 }  // namespace
 
 extern "C" {
-void* engine_new(const BufferSpec* buffers, int buffer_count, const Layer* layers, int layer_count) {
+void* engine_new(const BufferSpec* buffers, int buffer_count, const Layer* layers, int layer_count, int tiles) {
   try {
-    return new Network(buffers, buffer_count, layers, layer_count);
+    return new Network(buffers, buffer_count, layers, layer_count, tiles);
   } catch (const std::bad_alloc&) {
     return nullptr;
   }

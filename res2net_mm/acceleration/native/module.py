@@ -18,7 +18,7 @@ from ..kernel_build import build, build_folder
 from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, calls_split, compiled, is_native, is_part
 
 SOURCE = Path(__file__).with_name('engine.cpp')
-HEADERS = [SOURCE.with_name(name) for name in ('kernel.h', 'team.h', 'vector.h')]
+HEADERS = [SOURCE.with_name(name) for name in ('kernel.h', 'team.h', 'vector.h', 'winograd.h')]
 FLAGS = ['-std=c++20', '-O3', '-march=native', '-pthread', '-ffp-contract=fast', '-fno-math-errno',
          '-fno-trapping-math', '-Wno-psabi']
 
@@ -53,18 +53,19 @@ class Network:
     Args:
         program (Compiled): The layers.
         weights (Sequence[tuple[Tensor, Tensor]]): Weight and bias of every convolution.
+        winograd (bool): Whether 3x3 convolutions may be computed by Winograd's filtering.
 
     Raises:
         MemoryError: If there is no memory for the weights.
     """
 
-    def __init__(self, program: Compiled, weights: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, program: Compiled, weights: Sequence[tuple[Tensor, Tensor]], winograd: bool) -> None:
         layers = as_array(Layer, program.layers)
         dense = [(weight.contiguous(), bias.contiguous()) for weight, bias in weights]
         for layer, (weight, bias) in zip((layer for layer in layers if layer.kind == CONVOLUTION), dense):
             layer.weight, layer.bias = weight.data_ptr(), bias.data_ptr()
         buffers = as_array(Buffer, program.buffers)
-        self.address = engine().engine_new(buffers, len(buffers), layers, len(layers))
+        self.address = engine().engine_new(buffers, len(buffers), layers, len(layers), winograd)
         if not self.address:
             raise MemoryError('there is no memory for the weights of the accelerated backbone')
         weakref.finalize(self, engine().engine_free, self.address)
@@ -105,11 +106,13 @@ class NativeLayers(nn.Module):
 
     Args:
         plain (fx.GraphModule): The layers; with noted shapes, and all that the engine has.
+        winograd (bool): Whether 3x3 convolutions may be computed by Winograd's filtering. Defaults to True.
     """
 
-    def __init__(self, plain: fx.GraphModule) -> None:
+    def __init__(self, plain: fx.GraphModule, winograd: bool = True) -> None:
         super().__init__()
         self.plain = plain
+        self.winograd = winograd
         self.program = compiled(plain)
         self._network: tuple[list, list[Tensor], Network] | None = None
 
@@ -151,18 +154,19 @@ class NativeLayers(nn.Module):
         if current is None or current[0] != state:
             if not all(map(is_finite, tensors)):
                 raise NotFiniteError('weights of a convolution are not finite')
-            current = self._network = state, tensors, Network(self.program, weights)
+            current = self._network = state, tensors, Network(self.program, weights, self.winograd)
         return current[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_network': None}  # it is at an address of this process
 
 
-def run_natively(module: fx.GraphModule) -> tuple[fx.GraphModule, int, int]:
+def run_natively(module: fx.GraphModule, winograd: bool = True) -> tuple[fx.GraphModule, int, int]:
     """Give the runs of layers that the engine has to it.
 
     Args:
         module (fx.GraphModule): A rewritten backbone (``passes.py``), with noted shapes.
+        winograd (bool): Whether 3x3 convolutions may be computed by Winograd's filtering. Defaults to True.
 
     Returns:
         tuple[fx.GraphModule, int, int]: What computes the same; the number of convolutions that the engine runs, and of
@@ -188,7 +192,7 @@ def run_natively(module: fx.GraphModule) -> tuple[fx.GraphModule, int, int]:
     convolutions = calls = 0
     for name, part in list(whole.named_children()):
         if isinstance(part, fx.GraphModule) and all(is_native(node, part) for node in part.graph.nodes):
-            layers = NativeLayers(part)
+            layers = NativeLayers(part, winograd)
             if layers.program.convolutions:
                 setattr(whole, name, layers)
                 convolutions, calls = convolutions + len(layers.program.convolutions), calls + 1

@@ -18,7 +18,7 @@ class AccelerateTesting(Hook):
     theirs in when the test begins.
 
     Args:
-        backend (str): As for ``res2net_mm.accelerate``. Defaults to 'pytorch'.
+        backend (str): As for ``res2net_mm.accelerate``. Defaults to 'auto'.
 
     Raises:
         ValueError: If the backend is not known.
@@ -28,7 +28,7 @@ class AccelerateTesting(Hook):
     priority = 'LOWEST'
 
     @checked(dict(backend=OneOf(*BACKENDS)))
-    def __init__(self, backend: str = 'pytorch') -> None:
+    def __init__(self, backend: str = 'auto') -> None:
         self.backend = backend
 
     def before_test_epoch(self, runner: Runner) -> None:
