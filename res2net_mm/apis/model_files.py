@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..checkpoints.weights import SCHEME, Weights
@@ -53,7 +54,10 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
         model = next((name for name in shipped if 'faster_rcnn' in name), model)
     configs = {normalise_name(name): config for config, row in weights.items() for name in (row.name, *row.aliases)}
     weights_name = model[len(SCHEME):] if model.startswith(SCHEME) else model
-    config = _config_file(configs.get(normalise_name(weights_name), model))
+    try:
+        config = _config_file(configs.get(normalise_name(weights_name), model))
+    except FileNotFoundError as error:
+        raise UserError(f"model '{model}': {_near_models(weights_name, weights) or error}") from error
     name = config_name(config)
     if checkpoint is None and name in shipped:
         checkpoint = str(shipped[name])
@@ -78,7 +82,18 @@ def _config_file(model: str) -> str:
         raise UserError(f"model '{model}' is a checkpoint: name its config, and the checkpoint with --checkpoint")
     if '::' in model or Path(model).is_file():
         return model
-    try:
-        return str(find_config(model if model.endswith('.py') else f'{model}.py'))
-    except FileNotFoundError as error:
-        raise UserError(f"model '{model}': {error}") from error
+    return str(find_config(model if model.endswith('.py') else f'{model}.py'))
+
+
+def _near_models(name: str, weights: dict[str, Weights]) -> str:
+    """What to say of a name that no model has; '' for a path, or if no name is near."""
+    if '/' in name or '\\' in name:
+        return ''
+    folder = packaged_configs()
+    names = {normalise_name(path.stem): str(path.relative_to(folder)) for path in folder.rglob('*.py')
+             if path.parent.name != '_base_'}
+    names.update({normalise_name(known): known for known in (
+        DEMO, *(known for row in weights.values() for known in (row.name, *row.aliases)))})
+    near = get_close_matches(normalise_name(name.removesuffix('.py')), names, n=3)
+    meant = ' or '.join(names[key] for key in near)
+    return f'there is no model of that name; did you mean {meant}?' if near else ''
