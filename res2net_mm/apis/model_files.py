@@ -8,7 +8,7 @@ from pathlib import Path
 from ..checkpoints.weights import SCHEME, Weights
 from ..models.names import normalise_name
 from ..models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
-from ..utils.config import config_name, demo_folder, find_config, packaged_configs
+from ..utils.config import config_name, demo_weights, find_config, packaged_configs
 from ..utils.errors import UserError
 
 DEMO = 'demo'  # the detector among the models that come with the package
@@ -35,7 +35,7 @@ class ModelFiles:
 
 def demo_models() -> dict[str, Path]:
     """The models that come with the package: the names of their configs, and their weights."""
-    return {path.stem: path for path in sorted((demo_folder() / 'weights').glob('*.safetensors'))}
+    return demo_weights()
 
 
 def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
@@ -55,7 +55,7 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
     configs = {normalise_name(name): config for config, row in weights.items() for name in (row.name, *row.aliases)}
     weights_name = model[len(SCHEME):] if model.startswith(SCHEME) else model
     try:
-        config = _config_file(configs.get(normalise_name(weights_name), model))
+        config = _config_file(configs.get(normalise_name(weights_name), weights_name))
     except FileNotFoundError as error:
         raise UserError(f"model '{model}': {_near_models(weights_name, weights) or error}") from error
     name = config_name(config)

@@ -30,7 +30,7 @@ def test_the_models_that_come_with_the_package(tmp_path, monkeypatch):
             assert find_model(model).name == name
     (tmp_path / 'demo').mkdir()  # as in a checkout
     monkeypatch.chdir(tmp_path)
-    assert find_model('demo') == find_model('demo_faster_rcnn_r2n26')
+    assert find_model('demo') == find_model('demo_faster_rcnn_r2n26') == find_model(SCHEME + 'demo_faster_rcnn_r2n26')
     assert files('demo', 'mine.pth') == ('demo_faster_rcnn_r2n26.py', 'mine.pth')
 
 
