@@ -20,6 +20,7 @@ from res2net_mm import __version__
 ROOT = Path(__file__).resolve().parents[1]
 LEXERS = {'.py': 'python', '.yml': 'yaml', '.yaml': 'yaml', '.json': 'json',
           '.sh': 'bash', '.cpp': 'cpp', '.toml': 'toml'}
+LONG = 24  # characters of a cell of a table that may take several lines
 
 project = 'res2net_mm'
 release = version = __version__
@@ -88,6 +89,13 @@ class LinksIntoRepository(SphinxTransform):
                 link.replace_self(nodes.reference('', '', *link.children, refuri=address, internal=True))
 
 
+def mark_long_cells(_: Sphinx, document: nodes.document) -> None:
+    """Mark the cells of tables that hold text: site.css keeps their columns from becoming as narrow as a word."""
+    for cell in document.findall(nodes.entry):
+        if len(cell.astext()) > LONG:
+            cell['classes'].append('long')
+
+
 def pages_of_shown_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the pages of the text files that pages link to."""
     for name in sorted({name for fields in app.env.metadata.values() for name in fields.get('shown_files', [])}):
@@ -127,6 +135,7 @@ def write_redirect(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_transform(LinksIntoRepository)
+    app.connect('doctree-read', mark_long_cells)
     app.connect('html-collect-pages', pages_of_shown_files)
     app.connect('html-page-context', mend_links_to_reference)
     app.connect('build-finished', write_redirect)
