@@ -6,6 +6,7 @@ the READMEs of configs/ are pages too, and every link works here as it does on a
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -19,6 +20,7 @@ from res2net_mm import __version__
 ROOT = Path(__file__).resolve().parents[1]
 LEXERS = {'.py': 'python', '.yml': 'yaml', '.yaml': 'yaml', '.json': 'json',
           '.sh': 'bash', '.cpp': 'cpp', '.toml': 'toml'}
+LONG = 24  # characters of a cell of a table that may take several lines
 
 project = 'res2net_mm'
 release = version = __version__
@@ -27,7 +29,7 @@ root_doc = 'docs/index'
 include_patterns = ['docs/**.md', 'configs/**/README.md', 'demo/README.md', 'notebooks/README.md', 'README*.md',
                     'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'CODE_OF_CONDUCT.md']
 exclude_patterns = ['.*', 'build', 'dist', 'res2net_mm', 'tests', 'tools', 'work_dirs', 'requirements']
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_copybutton']
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode', 'sphinx_copybutton']
 
 # Markdown as a code host reads it: headings have anchors, and addresses are links, but file names such as README.md,
 # whose ending is a top-level domain, are not.
@@ -87,12 +89,38 @@ class LinksIntoRepository(SphinxTransform):
                 link.replace_self(nodes.reference('', '', *link.children, refuri=address, internal=True))
 
 
+def mark_long_cells(_: Sphinx, document: nodes.document) -> None:
+    """Mark the cells of tables that hold text: site.css keeps their columns from becoming as narrow as a word."""
+    for cell in document.findall(nodes.entry):
+        if len(cell.astext()) > LONG:
+            cell['classes'].append('long')
+
+
 def pages_of_shown_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield the pages of the text files that pages link to."""
     for name in sorted({name for fields in app.env.metadata.values() for name in fields.get('shown_files', [])}):
         text = (ROOT / name).read_text(encoding='utf-8')
         body = app.builder.highlighter.highlight_block(text, LEXERS.get(Path(name).suffix, 'none'))
         yield f'source/{name}', {'title': name, 'body': f'<h1 class="path">{name}</h1>\n{body}'}, 'page.html'
+
+
+def mend_links_to_reference(app: Sphinx, page: str, _: str, context: dict[str, Any], __: Any) -> None:
+    """Give the links from the source of a module to the reference the names that stand there.
+
+    Some names of a module are public in a package above it, others in the module itself; viewcode takes for all of them
+    what holds for the first one.
+    """
+    if not page.startswith('_modules/res2net_mm/'):
+        return
+    module, known = page.split('/')[1:], app.env.domains.python_domain.objects
+    packages = ['.'.join(module[:length]) for length in range(1, len(module) + 1)]
+
+    def name_in_reference(match: re.Match[str]) -> str:
+        parts = match[2].split('.')
+        names = (f'{package}.{".".join(parts[start:])}' for start in range(1, len(parts)) for package in packages)
+        return match[1] + next((name for name in [match[2], *names] if name in known), match[2])
+
+    context['body'] = re.sub(r'(class="viewcode-back" href="[^"#]*#)([^"]+)', name_in_reference, context['body'])
 
 
 def write_redirect(app: Sphinx, error: Exception | None) -> None:
@@ -107,6 +135,8 @@ def write_redirect(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_transform(LinksIntoRepository)
+    app.connect('doctree-read', mark_long_cells)
     app.connect('html-collect-pages', pages_of_shown_files)
+    app.connect('html-page-context', mend_links_to_reference)
     app.connect('build-finished', write_redirect)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

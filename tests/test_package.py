@@ -1,6 +1,7 @@
 """Installing, importing and the doctor."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def test_unknown_name():
     import res2net_mm
     with pytest.raises(AttributeError, match='Res3Net'):
         res2net_mm.Res3Net  # noqa: B018
+
+
+def test_the_changelog_and_the_citation_name_the_same_release():
+    """An unreleased version is at the top of the changelog without a date; the citation has the last release."""
+    import res2net_mm
+    heading = r'^## (\d+\.\d+\.\d+) \((\d{4}-\d\d-\d\d)\)$'
+    version, date = re.search(heading, (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), re.MULTILINE).groups()
+    citation = dict(re.findall(r'^([\w-]+): (\S+)$', (ROOT / 'CITATION.cff').read_text(encoding='utf-8'), re.MULTILINE))
+    assert (version, date) == (citation['version'], citation['date-released'])
+    assert version == res2net_mm.__version__
 
 
 @pytest.fixture(scope='module')

@@ -1,6 +1,7 @@
 """The site of docs/: it builds without warnings, its links resolve, and the diagrams are as they are drawn."""
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -90,6 +91,17 @@ def test_links_to_files_of_the_repository_show_them(site, pages):
     detection = pages[(site / 'configs' / 'detection' / 'README.html').resolve()]
     assert '../../source/configs/faster_rcnn_r2n50_coco.py.html' in detection.links
     assert 'url=docs/index.html' in (site / 'index.html').read_text(encoding='utf-8')
+
+
+@pytest.mark.slow
+def test_the_reference_shows_the_source_of_what_it_documents(site, pages):
+    file = (site / 'docs' / 'reference.html').resolve()
+    text = file.read_text(encoding='utf-8')
+    kind = 'function|class|exception|method'
+    entries = re.findall(rf'<dl class="py (?:{kind})">\s*<dt class="sig[^"]*" id="([^"]+)">(.*?)</dt>', text, re.DOTALL)
+    assert len(entries) > 100
+    assert not [name for name, heading in entries if 'viewcode-link' not in heading]
+    assert '../_modules/res2net_mm/models/backbones/res2net.html#Res2Net' in pages[file].links
 
 
 def test_broken_links_are_found(tmp_path):

@@ -4,7 +4,7 @@
     python tools/train.py configs/small/demo_deeplabv3plus_r2n26.py
 
 1.25 M parameters; the backbone starts from that of demo_faster_rcnn_r2n26.py, which has seen the same images.
-Run it in the root of the checkout. The paper has no such experiment.
+The paper has no such experiment.
 """
 _base_ = '../deeplabv3plus_r2n50_voc12aug.py'
 
@@ -15,7 +15,7 @@ size = (192, 192)
 model = dict(
     data_preprocessor=dict(size=size, test_cfg=dict(size=size)),
     backbone=dict(depth=26, base_channels=16, zero_init_residual=True,
-                  init_cfg=dict(checkpoint='demo/weights/demo_faster_rcnn_r2n26.safetensors')),
+                  init_cfg=dict(checkpoint='res2net_mm://demo_faster_rcnn_r2n26')),
     decode_head=dict(in_channels=512, channels=64, c1_in_channels=64, c1_channels=16, num_classes=len(classes)))
 
 train_pipeline = [

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..checkpoints.weights import SCHEME, Weights
 from ..models.names import normalise_name
 from ..models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
-from ..utils.config import config_name, demo_folder, find_config, packaged_configs
+from ..utils.config import config_name, demo_weights, find_config, packaged_configs
 from ..utils.errors import UserError
 
 DEMO = 'demo'  # the detector among the models that come with the package
@@ -34,7 +35,7 @@ class ModelFiles:
 
 def demo_models() -> dict[str, Path]:
     """The models that come with the package: the names of their configs, and their weights."""
-    return {path.stem: path for path in sorted((demo_folder() / 'weights').glob('*.safetensors'))}
+    return demo_weights()
 
 
 def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
@@ -53,7 +54,10 @@ def find_model(model: str, checkpoint: str | None = None) -> ModelFiles:
         model = next((name for name in shipped if 'faster_rcnn' in name), model)
     configs = {normalise_name(name): config for config, row in weights.items() for name in (row.name, *row.aliases)}
     weights_name = model[len(SCHEME):] if model.startswith(SCHEME) else model
-    config = _config_file(configs.get(normalise_name(weights_name), model))
+    try:
+        config = _config_file(configs.get(normalise_name(weights_name), weights_name))
+    except FileNotFoundError as error:
+        raise UserError(f"model '{model}': {_near_models(weights_name, weights) or error}") from error
     name = config_name(config)
     if checkpoint is None and name in shipped:
         checkpoint = str(shipped[name])
@@ -78,7 +82,18 @@ def _config_file(model: str) -> str:
         raise UserError(f"model '{model}' is a checkpoint: name its config, and the checkpoint with --checkpoint")
     if '::' in model or Path(model).is_file():
         return model
-    try:
-        return str(find_config(model if model.endswith('.py') else f'{model}.py'))
-    except FileNotFoundError as error:
-        raise UserError(f"model '{model}': {error}") from error
+    return str(find_config(model if model.endswith('.py') else f'{model}.py'))
+
+
+def _near_models(name: str, weights: dict[str, Weights]) -> str:
+    """What to say of a name that no model has; '' for a path, or if no name is near."""
+    if '/' in name or '\\' in name:
+        return ''
+    folder = packaged_configs()
+    names = {normalise_name(path.stem): str(path.relative_to(folder)) for path in folder.rglob('*.py')
+             if path.parent.name != '_base_'}
+    names.update({normalise_name(known): known for known in (
+        DEMO, *(known for row in weights.values() for known in (row.name, *row.aliases)))})
+    near = get_close_matches(normalise_name(name.removesuffix('.py')), names, n=3)
+    meant = ' or '.join(names[key] for key in near)
+    return f'there is no model of that name; did you mean {meant}?' if near else ''

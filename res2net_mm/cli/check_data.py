@@ -22,6 +22,7 @@ from ..datasets.checks.configs import (
 )
 from ..datasets.checks.images import find_bad_training_images
 from ..datasets.checks.lists import reading_once
+from ..datasets.checks.overlap import check_overlap
 from ..datasets.checks.problems import TOLERATED, Problem, list_defects
 from ..datasets.checks.registry import DatasetSettings
 from ..datasets.checks.run import MODEL_CHECKS, SPLIT_CHECKS
@@ -80,6 +81,7 @@ def check_config(args: argparse.Namespace) -> None:
         for check in SPLIT_CHECKS:
             problems.collect(check, content.built)
         problems.collect(check_training_images, content)
+    problems.collect(check_overlap, [content.built for content in contents])
     check_model(cfg, [content.built for content in contents], problems)
     screen = console()
     print_contents(contents, screen)

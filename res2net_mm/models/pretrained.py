@@ -18,6 +18,7 @@ from ..checkpoints.hub import fetch, fetch_in_turn, find_own_weights
 from ..checkpoints.input_channels import OPTION
 from ..checkpoints.loading import adapt_state_dict, unwrap
 from ..checkpoints.weights import SCHEME, Weights, find_mark, mark
+from ..utils.config import demo_weights
 from ..utils.errors import CheckpointError
 from .names import ARCHITECTURES, known_names, normalise_name
 from .public_weights import BY_HAND, WEIGHTS
@@ -154,7 +155,8 @@ def fetch_weights(name: str) -> Path:
     not public.
 
     Args:
-        name (str): A name or an alias of weights, or of the architecture that they are of.
+        name (str): A name or an alias of weights, or of the architecture that they are of; or the name of a small
+            model that comes with the package, such as demo_faster_rcnn_r2n26.
 
     Returns:
         Path: The file.
@@ -164,7 +166,7 @@ def fetch_weights(name: str) -> Path:
             ``RES2NET_MM_WEIGHTS`` is a wrong one.
         FileNotFoundError: If no host could be reached or none had the right file.
     """
-    own = find_own_weights(name)
+    own = find_own_weights(name) or demo_weights().get(name)
     if own:
         return own
     weights = find_weights(name)

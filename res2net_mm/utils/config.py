@@ -85,6 +85,11 @@ def demo_folder() -> Path:
     return _root('res2net_mm', 'demo') / 'demo'
 
 
+def demo_weights() -> dict[str, Path]:
+    """The weights of the small models that come with the package, by the names of their configs."""
+    return {path.stem: path for path in sorted((demo_folder() / 'weights').glob('*.safetensors'))}
+
+
 def tool_path(name: str) -> Path:
     """Return the script of one of our tools, such as ``train.py``, in whichever folder of ``tools`` it lies."""
     folder = _root('res2net_mm') / 'tools'

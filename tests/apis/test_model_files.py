@@ -30,7 +30,7 @@ def test_the_models_that_come_with_the_package(tmp_path, monkeypatch):
             assert find_model(model).name == name
     (tmp_path / 'demo').mkdir()  # as in a checkout
     monkeypatch.chdir(tmp_path)
-    assert find_model('demo') == find_model('demo_faster_rcnn_r2n26')
+    assert find_model('demo') == find_model('demo_faster_rcnn_r2n26') == find_model(SCHEME + 'demo_faster_rcnn_r2n26')
     assert files('demo', 'mine.pth') == ('demo_faster_rcnn_r2n26.py', 'mine.pth')
 
 
@@ -56,6 +56,10 @@ def test_every_whole_model_is_found_by_the_name_of_its_weights():
 @pytest.mark.parametrize('model, message', [
     ('demo_faster_rcn', r"model 'demo_faster_rcn': .*did you mean small/demo_faster_rcnn_r2n26\.py"),
     ('imagenet_r2n50_26w4', r'did you mean classification/imagenet_r2n50_26w4s\.py'),
+    ('demoo', "model 'demoo': there is no model of that name; did you mean demo\\?"),
+    ('Res2Net50_26w4', "there is no model of that name; did you mean res2net50_26w4s or"),
+    ('res2net_mm://res2net50_26w5s', 'there is no model of that name; did you mean res2net50_26w'),
+    ('work_dirs/demoo.py', r"model 'work_dirs/demoo\.py': config .*work_dirs/demoo\.py does not exist"),
     ('mine.safetensors', "model 'mine.safetensors' is a checkpoint: name its config, .* with --checkpoint"),
     ('work_dirs/x/epoch_12.pth', 'is a checkpoint'),
     ('digits_r2n26', "'digits_r2n26': there are no public weights of it; name yours with --checkpoint FILE .*demo,"),

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 from helpers import CLASSES, CONFIGS, cut, detection_config, expect_failure, segmentation_config, write_pictures
 from mmengine.config import Config
@@ -99,6 +102,40 @@ def test_identical_splits_are_looked_at_once(tmp_path, capsys):
     said = run(capsys, config, '--out', str(tmp_path / 'data.jpg'))
     assert 'val and test: CustomDataset' in said and 'val: ' not in said
     assert (tmp_path / 'data_val_and_test.jpg').is_file()
+
+
+def overlap_of(said):
+    """The warning of the table, without its frame."""
+    return ''.join(said.replace('│', '').partition('What is wrong')[2].split())
+
+
+def test_validation_images_that_are_trained_on_are_a_warning(small_shapes, tmp_path, capsys):
+    annotations = small_shapes / 'annotations' / 'instances_train2017.json'
+    pytest.importorskip('mmdet')
+    train, val = detection_config(small_shapes), detection_config(small_shapes, 'val')
+    same = dict(train.train_dataloader.dataset, test_mode=True, filter_cfg=None)
+    config = write_config(tmp_path, train, val, val_dataloader=dict(LOADER, dataset=same))
+    said = run(capsys, config, '--out', str(tmp_path / 'data.jpg'))
+    images = len(json.loads(annotations.read_text())['images'])
+    assert f'{images}of{images}imagesofvalaretrainedon,too(trainandvalread{annotations})' in overlap_of(said)
+    assert 'Errors: 0, warnings: 1' in said
+
+
+def test_a_link_to_a_training_image_is_that_image(tmp_path, capsys):
+    pytest.importorskip('mmpretrain')
+    write_pictures(tmp_path / 'a')
+    copy = tmp_path / 'b' / 'pictures'
+    shutil.copytree(tmp_path / 'a' / 'pictures', copy)  # equal content alone is no matter
+    linked, *_ = sorted(path for path in copy.rglob('*') if path.is_file())
+    original = tmp_path / 'a' / 'pictures' / linked.relative_to(copy)
+    linked.unlink()
+    linked.symlink_to(original)
+    loaders = {f'{split}_dataloader': dict(LOADER, dataset=dict(CLASSIFIER_DATA, data_root=str(tmp_path / folder)))
+               for split, folder in (('train', 'a'), ('val', 'b'))}
+    config = write_config(tmp_path, dict(default_scope='mmpretrain', val_evaluator=dict(type='Accuracy'), **loaders))
+    said = overlap_of(run(capsys, config, '--out', str(tmp_path / 'data.jpg')))
+    assert '1of' in said and f'trainreads{tmp_path}/a/pictures,valreads{tmp_path}/b/pictures' in said
+    assert f'{linked}is{original}' in said
 
 
 def test_arguments(masks, tmp_path, capsys):

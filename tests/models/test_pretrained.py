@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from res2net_mm import DLA, Res2Net
+from res2net_mm import DLA, Res2Net, load_config
 from res2net_mm.checkpoints.files import write_checkpoint
 from res2net_mm.checkpoints.weights import HASH_IN_NAME, WeightFile, hashed_file
 from res2net_mm.models import names
@@ -110,6 +110,21 @@ def test_unknown_names_and_those_near(name, meant):
     words = f'did you mean {meant}.* there are' if meant else 'there are'
     with pytest.raises(ValueError, match=f'^res2net_mm://{name}: no public weights of that name; {words} res2net50_4'):
         find_weights(name)
+
+
+@pytest.mark.parametrize('config', ['demo_classifier_r2n26', 'demo_deeplabv3plus_r2n26'])
+def test_configs_that_start_from_weights_of_the_package_find_them_anywhere(config, home, tmp_path, monkeypatch):
+    backbone = load_config(f'res2net_mm::{config}.py').model.backbone
+    monkeypatch.chdir(tmp_path)
+    model = Res2Net(**{key: value for key, value in backbone.items() if key != 'type'})
+    model.init_weights()
+    detector = read_weights('res2net_mm://demo_faster_rcnn_r2n26')['state_dict']
+    assert torch.equal(model.state_dict()['layer4.0.conv1.weight'], detector['backbone.layer4.0.conv1.weight'].float())
+
+
+def test_a_file_of_the_user_comes_before_that_of_the_package(own):
+    own('demo_faster_rcnn_r2n26')
+    assert fetch_weights('demo_faster_rcnn_r2n26').suffix == '.pth'
 
 
 @pytest.mark.parametrize('weights', BY_HAND, ids=lambda weights: weights.name)
