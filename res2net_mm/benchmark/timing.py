@@ -21,7 +21,7 @@ from torch.utils.benchmark import timer
 from ..utils.provenance import provenance
 
 LEAST_SECONDS = 0.1  # of one timing: what is fast runs several times in it
-REST_SECONDS = 0.03  # before it: after a call the threads of libraries stay awake for a while and would take the next its time
+REST_SECONDS = 0.03  # before it: the threads of libraries stay awake after a call and would take the next its time
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
