@@ -3,6 +3,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -44,6 +45,9 @@ from res2net_mm.utils.config_types import config_class
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
 TOOLS = ROOT / 'tools'
+# What is compiled when it is first used runs nowhere else; all the rest does.
+has_compiler = shutil.which(os.environ.get('CXX', 'c++')) is not None
+needs_compiler = pytest.mark.skipif(not has_compiler, reason='there is no C++ compiler')
 # Configs by name: all that can be trained, and the experiments among them.
 LEAVES = sorted((path for path in CONFIGS.rglob('*.py') if path.parent.name != '_base_'), key=lambda path: path.name)
 EXPERIMENTS = [path for path in LEAVES if path.parent.name != 'overfit' and not path.name.startswith('demo_')]

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from helpers import VARIANTS, assert_same_function, random_model, relative_error
+from helpers import VARIANTS, assert_same_function, has_compiler, random_model, relative_error
 from torch import nn
 
 from res2net_mm.acceleration.backends import accelerate
@@ -16,6 +16,8 @@ BACKENDS = ['pytorch', 'native', 'onnxruntime', 'openvino']
 def accelerated(backend, name='v1'):
     if backend not in ('pytorch', 'native'):
         pytest.importorskip(backend)
+    if backend == 'native' and not has_compiler:
+        pytest.skip('there is no C++ compiler')
     plain = random_model(VARIANTS[name])
     return plain, accelerate(plain, backend)
 

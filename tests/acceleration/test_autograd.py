@@ -11,6 +11,7 @@ from helpers import (
     assert_same_state,
     assert_same_step,
     build,
+    needs_compiler,
     randomise,
     slow_except,
     training_pair,
@@ -23,6 +24,8 @@ from res2net_mm import accelerate_training
 from res2net_mm.acceleration.training.executor import MOST_STEPS
 from res2net_mm.benchmark.timing import peak_memory
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
+
+pytestmark = needs_compiler
 
 SMALLEST = dict(in_channels=4, out_channels=4, width=2)
 HIERARCHICAL = dict(stage_pool='strided_hierarchical')

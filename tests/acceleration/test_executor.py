@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from helpers import SMALL, assert_near, assert_same_state, build, randomise, slow_except
+from helpers import SMALL, assert_near, assert_same_state, build, needs_compiler, randomise, slow_except
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from res2net_mm import accelerate_training
 from res2net_mm.acceleration.eager import is_eager
 from res2net_mm.models.layers.bottle2neck import Bottle2neck, make_shortcut
+
+pytestmark = needs_compiler
 
 DOUBLE = dict(dtype=torch.float64)
 SIZE = 2, 8, 6, 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import VARIANTS, random_model, relative_error
+from helpers import VARIANTS, needs_compiler, random_model, relative_error
 from random_graphs import RandomBackbone
 from torch import nn
 from torch.nn import functional
@@ -17,6 +17,8 @@ from res2net_mm.acceleration.check import as_list, example_images
 from res2net_mm.acceleration.fused_conv import FusedConv
 from res2net_mm.acceleration.native.module import NativeLayers
 from res2net_mm.models.backbones.base import Backbone
+
+pytestmark = needs_compiler
 
 SIZES = [(1, 64, 96), (3, 33, 47), (9, 32, 33)]
 SMALL = dict(depth=26, base_channels=16)

@@ -1,10 +1,12 @@
 """The kernels of batch norm, addition and ReLU against PyTorch in double precision."""
 import pytest
 import torch
-from helpers import assert_near
+from helpers import assert_near, needs_compiler
 
 from res2net_mm.acceleration.training.kernels import kernels
 from res2net_mm.acceleration.training.norm_kernels import Norm, moments, normalise, normalise_backward
+
+pytestmark = needs_compiler
 
 
 def matrix(pixels, channels, dtype, wide=False):

@@ -15,6 +15,7 @@ from helpers import (
     assert_same_state,
     assert_same_step,
     build,
+    needs_compiler,
     randomise,
     slow_except,
     train_in_processes,
@@ -29,6 +30,8 @@ from res2net_mm.acceleration.training.accelerate import remove_training_accelera
 from res2net_mm.acceleration.training.executor import FusedExecutor
 from res2net_mm.acceleration.training.plan import can_be_fused
 from res2net_mm.models.layers.bottle2neck import Bottle2neck
+
+pytestmark = needs_compiler
 
 BASE = dict(SMALL, base_channels=8)
 VARIANTS = {
