@@ -236,7 +236,8 @@ def at_once(*urls):
     return processes
 
 
-def test_of_several_processes_one_downloads(server, cache, content):
+def test_of_several_processes_one_downloads(server, cache, content, monkeypatch):
+    monkeypatch.setattr(transfer, 'SILENCE', 30)  # the host is slow, and so may be the machine
     processes = at_once(*[f'{server.url}slow/a.pth'] * 3)
     for process in processes:
         process.join()
