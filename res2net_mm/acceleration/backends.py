@@ -101,7 +101,7 @@ def run_by_fastest(backbone: nn.Module, images: Tensor) -> tuple[nn.Module, str]
         try:
             engine()
         except (RuntimeError, OSError) as error:
-            reason, *_ = str(error).splitlines()
+            reason = str(error).partition('\n')[0]
             say_once(f'accelerate: PyTorch runs the backbones, because there is no engine: {reason}')
         else:
             return run_by_native(backbone, images)

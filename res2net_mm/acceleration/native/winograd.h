@@ -14,7 +14,8 @@ struct Place {  // of the pixels of a tile
 };
 
 // Three weights, or six pixels, of one row or column to six numbers; six of those to four pixels.
-inline void transform_line(const float* w, long step, double* out) {
+template <class Weight>
+void transform_line(const Weight* w, long step, double* out) {
   const double a = w[0], b = w[step], c = w[2 * step];
   out[0] = a / 4, out[1] = -(a + b + c) / 6, out[2] = -(a - b + c) / 6;
   out[3] = (a + 2 * b + 4 * c) / 24, out[4] = (a - 2 * b + 4 * c) / 24, out[5] = c;
@@ -34,9 +35,8 @@ inline void transform_weight(const float* weight, long step, float* out, long ou
   double rows[3][kSide];
   for (int y = 0; y < 3; y++) transform_line(weight + 3 * y * step, step, rows[y]);
   for (int x = 0; x < kSide; x++) {
-    const double a = rows[0][x], b = rows[1][x], c = rows[2][x];
-    const double column[kSide] = {a / 4, -(a + b + c) / 6, -(a - b + c) / 6, (a + 2 * b + 4 * c) / 24,
-                                  (a - 2 * b + 4 * c) / 24, c};
+    double column[kSide];
+    transform_line(&rows[0][x], kSide, column);
     for (int y = 0; y < kSide; y++) out[(y * kSide + x) * out_step] = column[y];
   }
 }
