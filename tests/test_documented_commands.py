@@ -15,7 +15,7 @@ COMMANDS = documented_commands()
 MAKE_TARGETS = re.search(r'^\.PHONY: (.*)$', (ROOT / 'Makefile').read_text(), re.MULTILINE)[1].split()
 SHELL_TOOLS = [command for command in COMMANDS if command.words[0].endswith('.sh')]
 # Placeholders of the pages, where a tool wants a number or one of several words.
-PLACEHOLDERS = {'N': '1', 'PROCESSES': '2', 'LAYOUT': 'timm', 'ID': 'mit'}
+PLACEHOLDERS = {'N': '1', 'PROCESSES': '2', 'LAYOUT': 'timm', 'ID': 'mit', 'BACKEND': 'native'}
 
 
 class ParsedError(Exception):
