@@ -31,7 +31,8 @@ def build(folder: Path, source: Path, flags: Sequence[str]) -> None:
         lock.acquire()
     try:
         (folder / 'lock').unlink(missing_ok=True)
-        load(folder.name, [str(source)], is_python_module=False, extra_cflags=list(flags), build_directory=str(folder))
+        load(folder.name, [str(source)], is_python_module=False, extra_cflags=list(flags),
+             extra_ldflags=['-fopenmp'], build_directory=str(folder))
     finally:
         lock.release()
 

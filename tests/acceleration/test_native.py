@@ -174,15 +174,24 @@ def test_threads(models):
             assert all(torch.equal(a, b) for a, b in zip(fast(x), expected))
 
 
-def run_in_child(fast, x, queue):
+def run_in_child(fast, x, queue, method):
+    torch.set_num_threads(2)
+    if method == 'spawn':
+        torch.ones(1 << 20).sum()  # now PyTorch has its threads
+    before = count_threads()
     with torch.no_grad():
-        queue.put(fast(x)[-1].numpy())
+        queue.put((fast(x)[-1].numpy(), count_threads() - before))
+
+
+def count_threads():
+    """How many threads this process has."""
+    return len(os.listdir('/proc/self/task')) if Path('/proc/self/task').is_dir() else 0
 
 
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 @torch.no_grad()
 def test_processes(models, method):
-    """A child of a fork has none of the threads that its parent has started."""
+    """A child of a fork has none of its parent's threads and starts none; elsewhere the threads are PyTorch's."""
     fast, x = models[1], torch.randn(1, 3, 64, 64)
     number = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -190,10 +199,11 @@ def test_processes(models, method):
         expected = fast(x)[-1]
         context = multiprocessing.get_context(method)
         queue = context.Queue()
-        child = context.Process(target=run_in_child, args=(fast, x, queue), daemon=True)
+        child = context.Process(target=run_in_child, args=(fast, x, queue, method), daemon=True)
         child.start()
-        assert torch.equal(torch.from_numpy(queue.get(timeout=120)), expected)
+        result, new_threads = queue.get(timeout=120)
         child.join()
+        assert torch.equal(torch.from_numpy(result), expected) and new_threads == 0
     finally:
         torch.set_num_threads(number)
 

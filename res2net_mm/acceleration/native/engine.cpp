@@ -351,7 +351,6 @@ bool Network::run(long images, const Tensor* inputs, const Tensor* outputs, int 
   Team& team = Team::of_process();
   std::lock_guard<std::mutex> lock(team.busy);
   if (!size_buffers(inputs)) return false;
-  threads = std::clamp(threads, 1, kMostThreads);
   const int split = first_of_batch(images), count = layers_.size();
   const long floats = place(split, images, threads);
   if (floats > memory_floats) {
@@ -363,19 +362,17 @@ bool Network::run(long images, const Tensor* inputs, const Tensor* outputs, int 
   arena_ = memory.get();
   for (int i = 0; i < count; i++)
     if (uses_tiles(layers_[i], i < split ? 1 : images)) transform(layers_[i], convolutions_[i]);
-  auto work = [&](int thread) {
+  team.run(threads, [&](int thread, int working) {
     for (long image = 0; image < images && split; image++)
       for (int i = 0; i < split; i++) {
-        run_layer(i, image, 1, inputs, outputs, thread, threads);
-        if (threads > 1) team.barrier.wait(threads);
+        run_layer(i, image, 1, inputs, outputs, thread, working);
+        team.barrier.wait(working);
       }
     for (int i = split; i < count; i++) {
-      run_layer(i, 0, images, inputs, outputs, thread, threads);
-      if (threads > 1 && i + 1 < count) team.barrier.wait(threads);
+      run_layer(i, 0, images, inputs, outputs, thread, working);
+      if (i + 1 < count) team.barrier.wait(working);
     }
-  };
-  if (threads == 1) work(0);
-  else team.run(threads, work);
+  });
   return true;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -13,13 +14,13 @@ from torch.fx.passes.split_module import split_module
 from torch.nn.modules import module as torch_module
 
 from ..eager import is_cpu_autocast_on, is_eager
-from ..fused_conv import NotFiniteError, are_operators_alone, is_finite
+from ..fused_conv import FusedConv, NotFiniteError, are_operators_alone, is_finite
 from ..kernel_build import build, build_folder
 from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, calls_split, compiled, is_native, is_part
 
 SOURCE = Path(__file__).with_name('engine.cpp')
 HEADERS = [SOURCE.with_name(name) for name in ('kernel.h', 'team.h', 'vector.h', 'winograd.h')]
-FLAGS = ['-std=c++20', '-O3', '-march=native', '-pthread', '-ffp-contract=fast', '-fno-math-errno',
+FLAGS = ['-std=c++20', '-O3', '-march=native', '-fopenmp', '-ffp-contract=fast', '-fno-math-errno',
          '-fno-trapping-math', '-Wno-psabi']
 
 
@@ -52,18 +53,18 @@ class Network:
 
     Args:
         program (Compiled): The layers.
-        weights (Sequence[tuple[Tensor, Tensor]]): Weight and bias of every convolution.
+        tensors (Sequence[Tensor]): Weight and bias of the first convolution, of the second, and so on.
         winograd (bool): Whether 3x3 convolutions may be computed by Winograd's filtering.
 
     Raises:
         MemoryError: If there is no memory for the weights.
     """
 
-    def __init__(self, program: Compiled, weights: Sequence[tuple[Tensor, Tensor]], winograd: bool) -> None:
+    def __init__(self, program: Compiled, tensors: Sequence[Tensor], winograd: bool) -> None:
         layers = as_array(Layer, program.layers)
-        dense = [(weight.contiguous(), bias.contiguous()) for weight, bias in weights]
-        for layer, (weight, bias) in zip((layer for layer in layers if layer.kind == CONVOLUTION), dense):
-            layer.weight, layer.bias = weight.data_ptr(), bias.data_ptr()
+        dense = [tensor.contiguous() for tensor in tensors]
+        for i, layer in enumerate(layer for layer in layers if layer.kind == CONVOLUTION):
+            layer.weight, layer.bias = dense[2 * i].data_ptr(), dense[2 * i + 1].data_ptr()
         buffers = as_array(Buffer, program.buffers)
         self.address = engine().engine_new(buffers, len(buffers), layers, len(layers), winograd)
         if not self.address:
@@ -114,7 +115,9 @@ class NativeLayers(nn.Module):
         self.plain = plain
         self.winograd = winograd
         self.program = compiled(plain)
-        self._network: tuple[list, list[Tensor], Network] | None = None
+        self._tensors_of = attrgetter(*(f'{name}.{tensor}' for name in self.program.convolutions
+                                        for tensor in ('weight', 'bias')))
+        self._network: tuple[list, Sequence[Tensor], Network] | None = None
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the layers; each input is (n, c, h, w).
@@ -123,38 +126,36 @@ class NativeLayers(nn.Module):
             NotFiniteError: If the weights are not finite.
             MemoryError: If there is no memory for weights or features.
         """
-        convolutions = map(self.plain.get_submodule, self.program.convolutions)
-        weights = [(conv.weight, conv.bias) for conv in convolutions]
-        outs = self.network(weights).run(*inputs) if self.can_run(inputs, weights) else None
+        tensors = self._tensors_of(self.plain)
+        outs = self.network(tensors).run(*inputs) if self.can_run(inputs, tensors) else None
         if outs is None:
             return self.plain(*inputs)
         return outs[0] if self.program.single else tuple(outs)
 
-    def can_run(self, inputs: Sequence[Tensor], weights: Sequence[tuple[Tensor, Tensor]]) -> bool:
-        """Whether the engine does what PyTorch's operators do with these tensors."""
-        tensors = [*inputs, *(tensor for pair in weights for tensor in pair)]
-        if not is_eager(*tensors) or are_operators_alone() or is_cpu_autocast_on() or (
+    def can_run(self, inputs: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
+        """Whether the engine does what PyTorch's operators do with these inputs, weights and biases."""
+        everything = (*inputs, *tensors)
+        if not is_eager(*everything) or are_operators_alone() or is_cpu_autocast_on() or (
                 torch_module._has_any_global_hook()):
             return False
-        if any(tensor.requires_grad for tensor in tensors) and torch.is_grad_enabled():
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in everything):
             return False
-        return all(tensor.is_cpu and tensor.dtype is torch.float32 for tensor in tensors) and not any(
-            tensor.is_inference() for tensor in tensors[len(inputs):]) and all(
+        return all(tensor.is_cpu and tensor.dtype is torch.float32 for tensor in everything) and not any(
+            tensor.is_inference() for tensor in tensors) and all(
             x.dim() == 4 and x.numel() > 0 and len(x) == len(inputs[0]) and x.shape[1] == channels
             for x, channels in zip(inputs, self.program.channels))
 
-    def network(self, weights: Sequence[tuple[Tensor, Tensor]]) -> Network:
+    def network(self, tensors: Sequence[Tensor]) -> Network:
         """The engine's copy of the layers, made anew when weights were replaced or written to.
 
         It is kept with the tensors that it was made of: a new one may lie where one was that is gone.
         """
-        tensors = [tensor for pair in weights for tensor in pair]
         state = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors]
         current = self._network
         if current is None or current[0] != state:
             if not all(map(is_finite, tensors)):
                 raise NotFiniteError('weights of a convolution are not finite')
-            current = self._network = state, tensors, Network(self.program, weights, self.winograd)
+            current = self._network = state, tensors, Network(self.program, tensors, self.winograd)
         return current[2]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,9 +192,9 @@ def run_natively(module: fx.GraphModule, winograd: bool = True) -> tuple[fx.Grap
     whole = split_module(module, module, lambda node: runs[node], keep_original_order=True)
     convolutions = calls = 0
     for name, part in list(whole.named_children()):
-        if isinstance(part, fx.GraphModule) and all(is_native(node, part) for node in part.graph.nodes):
+        if (isinstance(part, fx.GraphModule) and all(is_native(node, part) for node in part.graph.nodes)
+                and any(isinstance(layer, FusedConv) for layer in part.modules())):
             layers = NativeLayers(part, winograd)
-            if layers.program.convolutions:
-                setattr(whole, name, layers)
-                convolutions, calls = convolutions + len(layers.program.convolutions), calls + 1
+            setattr(whole, name, layers)
+            convolutions, calls = convolutions + len(layers.program.convolutions), calls + 1
     return whole.eval(), convolutions, calls
