@@ -161,3 +161,5 @@ BACKENDS: dict[str, Callable[[nn.Module, Tensor], tuple[nn.Module, str]]] = {
     'auto': run_by_fastest, 'pytorch': run_by_pytorch, 'native': run_by_native,
     'native-direct': partial(run_by_native, winograd=False), 'onnxruntime': run_by_onnxruntime,
     'openvino': run_by_openvino, 'triton': run_by_triton}
+
+CPU_BACKENDS = ('native', 'native-direct', 'onnxruntime', 'openvino')  # these run float32 on a CPU, and nothing else

@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..acceleration.backends import accelerate
+from ..acceleration.backends import CPU_BACKENDS, accelerate
 from ..acceleration.exported import compile_for_openvino, onnx_session
 from ..acceleration.training.accelerate import accelerate_training
 from ..acceleration.training.compilation import many_compilations
@@ -273,8 +273,7 @@ def check_paths(paths: Sequence[str], device: torch.device, dtype: str) -> None:
         ValueError: Naming the path or the type.
     """
     for path in paths:
-        needs_cpu = 'native' in path or path.endswith(('onnxruntime', 'openvino'))
-        if needs_cpu and (device.type != 'cpu' or dtype != 'float32'):
+        if path.removeprefix('accelerate-') in CPU_BACKENDS and (device.type != 'cpu' or dtype != 'float32'):
             raise ValueError(f'--paths {path}: runs on the CPU and in float32 only')
         if path == 'accelerate-triton' and device.type != 'cuda':
             raise ValueError(f'--paths {path}: runs on a GPU only')

@@ -1,8 +1,9 @@
 """Images per second of whole models, with our backbones and the toolboxes'.
 
 A config of ours is built with its own backbone, plain and accelerated, with the toolbox's ResNet of the same depth, and
-with the toolbox's Res2Net where there is one; all else stays as it is. Weights are random, images are noise. They go
-through the model's preprocessor and its ``predict``, as in a test, without reading a file.
+with the toolbox's Res2Net where there is one, these also in ONNX Runtime if that is asked for; all else stays as it is.
+Weights are random, images are noise. They go through the model's preprocessor and its ``predict``, as in a test,
+without reading a file.
 
 What a detector does with its boxes depends on what it has learned, so that is fixed: as many proposals as the config
 allows (none suppresses another), since a trained one keeps as many on an image, and no detections (no score is over 1).
@@ -10,11 +11,8 @@ allows (none suppresses another), since a trained one keeps as many on an image,
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from statistics import median
 from typing import Sequence
 
@@ -24,12 +22,14 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from torch import nn
+from torch.utils.benchmark import timer
 
 from ..acceleration.backends import accelerate
+from ..acceleration.exported import OnnxRuntime
 from ..models.names import RES2NET_ARGUMENTS, architecture_values
 from ..models.parts import backbone_and_neck
-from ..utils.text import markdown_table
-from .timing import MEASURED, MeasuringSettings, Ratio, ratio_of_times, time_rounds
+from .models_report import ModelRow
+from .timing import MeasuringSettings, ratio_of_times, time_rounds
 
 OURS = 'res2net_mm.Res2Net'
 SAMPLES = dict(mmdet='DetDataSample', mmseg='SegDataSample', mmpose='PoseDataSample', mmpretrain='DataSample')
@@ -45,7 +45,8 @@ class BuiltModel:
 
     Attributes:
         backbone (str): Type of its backbone.
-        path (str): How the backbone runs: 'eager', 'accelerate' or 'accelerate-BACKEND'.
+        path (str): How the backbone runs: 'eager', 'accelerate' or 'accelerate-BACKEND', or, if it is the toolbox's,
+            'onnxruntime'.
         model (nn.Module): The model, in eval mode.
     """
 
@@ -83,10 +84,20 @@ def build_models(cfg: Config, backends: Sequence[str], settings: MeasuringSettin
         for backend in backends if name == OURS else ():
             path = 'accelerate' if backend == 'auto' else f'accelerate-{backend}'
             models.append(BuiltModel(name, path, accelerate(plain, backend)))
+        if name != OURS and 'onnxruntime' in backends:
+            models.append(BuiltModel(name, 'onnxruntime', in_onnx_runtime(plain)))
     for built in models:
         built.model.to(settings.device)
         cast_features(built.model, settings.torch_dtype, settings.memory_format)
     return models
+
+
+def in_onnx_runtime(model: nn.Module) -> nn.Module:
+    """A copy of a toolbox's model whose backbone ONNX Runtime runs."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        model.backbone = OnnxRuntime(model.backbone, torch.randn(1, 3, 64, 64))
+    return model
 
 
 def compared_backbones(ours: dict, scope: str) -> dict[str, dict]:
@@ -147,7 +158,7 @@ def cast_features(model: nn.Module, dtype: torch.dtype, memory_format: torch.mem
 
 
 def find_test_size(name: str, cfg: Config) -> tuple[int, int]:
-    """The size that a config's test pipeline brings images to, at most.
+    """The size that a config's test pipeline brings images to, at most, or else the ``crop_size`` of mmseg's configs.
 
     Args:
         name (str): Name of the config, for the error message.
@@ -157,14 +168,17 @@ def find_test_size(name: str, cfg: Config) -> tuple[int, int]:
         tuple[int, int]: Height and width.
 
     Raises:
-        ValueError: If the pipeline does not say.
+        ValueError: If it has neither.
     """
     for transform in reversed(cfg.test_dataloader.dataset.get('pipeline', [])):
         for key in ('scale', 'input_size', 'crop_size'):
             if transform.get(key):
                 width, height = [transform[key]] * 2 if isinstance(transform[key], int) else transform[key]
                 return height, width
-    raise ValueError(f"--image-size: must be given, since the test pipeline of '{name}' names none")
+    if 'crop_size' in cfg:
+        height, width = cfg.crop_size
+        return height, width
+    raise ValueError(f"--image-size: must be given, since '{name}' has neither a size to test at nor a crop_size")
 
 
 def noise_batch(scope: str, model: nn.Module, batch_size: int, height: int, width: int) -> dict:
@@ -188,59 +202,37 @@ def noise_batch(scope: str, model: nn.Module, batch_size: int, height: int, widt
 # 3. Measuring.
 
 
-@dataclass(frozen=True)
-class ModelRow:
-    """The times of a whole model.
+class TimedStep:
+    """A test step on a batch, which notes what part of its time the backbone takes.
+
+    Args:
+        model (nn.Module): A toolbox's model.
+        batch (dict): What its ``test_step`` takes.
 
     Attributes:
-        config (str): Name of the config.
-        backbone (str): Type of the backbone.
-        path (str): How the backbone runs.
-        batch_size (int): Images in the batch.
-        image_size (tuple[int, int]): Height and width of the images.
-        to_resnet (Ratio): Its times divided by those with the toolbox's ResNet.
-        to_ours (Ratio): Its times divided by those with our Res2Net as it is.
-        seconds (list[float]): Of every round.
+        shares (list[float]): The backbone's part of every call's time.
     """
 
-    config: str
-    backbone: str
-    path: str
-    batch_size: int
-    image_size: tuple[int, int]
-    to_resnet: Ratio
-    to_ours: Ratio
-    seconds: list[float]
+    def __init__(self, model: nn.Module, batch: dict) -> None:
+        self.model, self.batch = model, batch
+        self.shares: list[float] = []
+        self._seconds = 0.
+        backbone = backbone_and_neck(model)[0]
+        self._hooks = [backbone.register_forward_pre_hook(lambda *_: self._add(-timer())),
+                       backbone.register_forward_hook(lambda *_: self._add(timer()))]
 
-    @property
-    def images_per_second(self) -> float:
-        """Images per second, at the median over the rounds."""
-        return self.batch_size / median(self.seconds)
+    def _add(self, seconds: float) -> None:
+        self._seconds += seconds
 
-    def to_json(self) -> dict:
-        """As benchmark_models.json has it."""
-        row = asdict(self)
-        ratios = {key: row.pop(key) for key in ('to_resnet', 'to_ours', 'seconds')}
-        return dict(row, images_per_second=self.images_per_second, **ratios)
+    def __call__(self) -> None:
+        self._seconds, start = 0., timer()
+        self.model.test_step(self.batch)
+        self.shares.append(self._seconds / (timer() - start))
 
-
-@dataclass
-class ModelReport:
-    """The results of a benchmark of whole models.
-
-    Attributes:
-        settings (MeasuringSettings): Where and how often things were timed.
-        provenance (dict): What ``settings.describe`` returned at the start.
-        rows (list[ModelRow]): The times.
-    """
-
-    settings: MeasuringSettings
-    provenance: dict
-    rows: list[ModelRow] = field(default_factory=list)
-
-    def to_json(self) -> dict:
-        """The content of benchmark_models.json."""
-        return dict(self.provenance, rows=[row.to_json() for row in self.rows])
+    def close(self) -> None:
+        """Take the hooks off the backbone."""
+        for hook in self._hooks:
+            hook.remove()
 
 
 def benchmark_config(name: str, cfg: Config, models: Sequence[BuiltModel], batch_size: int, size: tuple[int, int],
@@ -259,48 +251,12 @@ def benchmark_config(name: str, cfg: Config, models: Sequence[BuiltModel], batch
         list[ModelRow]: A row for every model.
     """
     batch = noise_batch(cfg.default_scope, models[0].model, batch_size, *size)
-    all_seconds = time_rounds([partial(built.model.test_step, batch) for built in models], rounds)
+    steps = [TimedStep(built.model, batch) for built in models]
+    all_seconds = time_rounds(steps, rounds)
+    for step in steps:
+        step.close()
     resnet_seconds = next(seconds for built, seconds in zip(models, all_seconds)
                           if built.backbone == f'{cfg.default_scope}.ResNet')
     return [ModelRow(name, built.backbone, built.path, batch_size, size, ratio_of_times(seconds, resnet_seconds),
-                     ratio_of_times(seconds, all_seconds[0]), seconds) for built, seconds in zip(models, all_seconds)]
-
-
-# 4. Results.
-
-
-HEADS = ('config', 'image', 'batch', 'backbone', 'path', 'images/s', '/ ResNet', '/ ours, eager')
-PAGE = """# Whole models
-
-Measured with `tools/analysis_tools/benchmark_models.py {command}`: {measured}.
-
-A config of ours with its own backbone, and with the toolbox's; random weights, images of noise, through the
-preprocessor and `predict`. Backbone and neck compute in {dtype}, the rest in float32. Detectors keep as many proposals
-as they may, and no detections. */ ResNet* and */ ours* are times divided by those of the toolbox's ResNet and
-of our backbone as it is: medians over the rounds ± half the distance of the quartiles; under 1 is faster. mmdet's
-Res2Net has v1b's stem and shortcuts, whatever the config.
-
-{table}
-"""
-
-
-def models_page(report: ModelReport) -> str:
-    """The Markdown page, without absolute times if they are a CPU's."""
-    heads = [head for head in HEADS if report.settings.device.type == 'cuda' or head != 'images/s']
-    return PAGE.format(command=report.settings.command, measured=MEASURED.format(**report.provenance),
-                       dtype=report.settings.dtype, table=models_table(report.rows, heads))
-
-
-def models_table(rows: Sequence[ModelRow], heads: Sequence[str] = HEADS) -> str:
-    """A Markdown table with some of the columns in ``HEADS``."""
-    lines = [dict(zip(HEADS, (row.config, '×'.join(map(str, row.image_size)), row.batch_size, row.backbone, row.path,
-                              f'{row.images_per_second:.2f}', str(row.to_resnet), str(row.to_ours)))) for row in rows]
-    return markdown_table(heads, [[line[head] for head in heads] for line in lines])
-
-
-def write_model_report(report: ModelReport, folder: Path) -> list[Path]:
-    """Write benchmark_models.json and benchmark_models.md into a folder, which exists; return the files."""
-    written = [folder / f'benchmark_models.{suffix}' for suffix in ('json', 'md')]
-    written[0].write_text(json.dumps(report.to_json(), indent=1) + '\n')
-    written[1].write_text(models_page(report), encoding='utf-8')
-    return written
+                     ratio_of_times(seconds, all_seconds[0]), median(step.shares), seconds)
+            for built, step, seconds in zip(models, steps, all_seconds)]

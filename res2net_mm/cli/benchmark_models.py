@@ -4,15 +4,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Sequence
 
-from ..acceleration.backends import BACKENDS
-from ..benchmark.detectors import (
-    ModelReport,
-    benchmark_config,
-    build_models,
-    find_test_size,
-    models_table,
-    write_model_report,
-)
+from ..acceleration.backends import BACKENDS, CPU_BACKENDS
+from ..benchmark.detectors import benchmark_config, build_models, find_test_size
+from ..benchmark.models_report import ModelReport, models_table, write_model_report
 from ..utils.config import config_name, load_config
 from .benchmark_arguments import check_least, measuring_arguments, measuring_settings, parse_measuring
 from .command import run_tool
@@ -40,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run_benchmark_models(args: argparse.Namespace, device: torch.device) -> None:
     """Measure what the arguments name, and print what there is; files are written after every batch."""
     check_least(args, batch_sizes=1, rounds=1, **(dict(image_size=32) if args.image_size else {}))
-    outside = set(args.backends) & {'native', 'onnxruntime', 'openvino'}
+    outside = set(args.backends) & set(CPU_BACKENDS)
     if outside and (device.type != 'cpu' or args.dtype != 'float32'):
         raise ValueError(f'--backends {" ".join(sorted(outside))}: run on the CPU and in float32 only')
     configs = {config_name(path): load_config(path) for path in args.configs}

@@ -51,7 +51,8 @@ def test_boxes_are_fixed_wherever_they_are():
 
 
 @pytest.mark.parametrize('config, size', [
-    ('faster_rcnn_r2n50_coco', (800, 1333)), ('simplebaseline_r2n50_coco', (256, 192)),
+    ('faster_rcnn_r2n50_coco', (800, 1333)), ('deeplabv3plus_r2n50_voc12aug', (513, 513)),
+    ('simplebaseline_r2n50_coco', (256, 192)),
     ('simplebaseline_r2n50_384x288_coco', (384, 288)), ('imagenet_r2n50_26w4s_299', (299, 299)),
 ])
 def test_image_size(config, size):
@@ -105,19 +106,20 @@ def test_command(detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmpose')
     monkeypatch.setattr('res2net_mm.benchmark.timing.LEAST_SECONDS', 0)
     main([str(detector), 'res2net_mm::simplebaseline_r2n50_coco.py', '--image-size', '64', '96',
-                           '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
+          '--backends', 'auto', 'onnxruntime', '--rounds', '2', '--device', 'cpu', '--out', str(tmp_path)])
     report = json.loads((tmp_path / 'benchmark_models.json').read_text())
     assert [(row['config'], row['backbone'], row['path']) for row in report['rows']] == [
-        ('faster_rcnn', 'res2net_mm.Res2Net', 'eager'), ('faster_rcnn', 'res2net_mm.Res2Net', 'accelerate'),
-        ('faster_rcnn', 'mmdet.ResNet', 'eager'), ('faster_rcnn', 'mmdet.Res2Net', 'eager'),
-        ('simplebaseline_r2n50_coco', 'res2net_mm.Res2Net', 'eager'),
-        ('simplebaseline_r2n50_coco', 'res2net_mm.Res2Net', 'accelerate'),
-        ('simplebaseline_r2n50_coco', 'mmpose.ResNet', 'eager')]
+        (config, backbone, path) for config, toolbox, peers in [
+            ('faster_rcnn', 'mmdet', ['ResNet', 'Res2Net']), ('simplebaseline_r2n50_coco', 'mmpose', ['ResNet'])]
+        for backbone, paths in [('res2net_mm.Res2Net', ['eager', 'accelerate', 'accelerate-onnxruntime']),
+                                *((f'{toolbox}.{peer}', ['eager', 'onnxruntime']) for peer in peers)]
+        for path in paths]
     for row in report['rows']:
         assert len(row['seconds']) == 2 and row['image_size'] == [64, 96]
         itself = (row['backbone'], row['path']) == ('res2net_mm.Res2Net', 'eager')
         assert (row['to_ours']['median'] == 1) == itself
-        assert (row['to_resnet']['median'] == 1) == row['backbone'].endswith('.ResNet')
+        assert (row['to_resnet']['median'] == 1) == (row['backbone'].endswith('.ResNet') and row['path'] == 'eager')
+        assert 0.01 < row['backbone_share'] < 1
     page = (tmp_path / 'benchmark_models.md').read_text()
     assert '| faster_rcnn | 64×96 | 1 | mmdet.Res2Net | eager |' in page and 'images/s' not in page
     assert 'images/s' in capsys.readouterr().out
