@@ -3,7 +3,15 @@ import copy
 
 import pytest
 import torch
-from helpers import VARIANTS, assert_same_function, random_model, randomise, relative_error, slow_except
+from helpers import (
+    VARIANTS,
+    assert_same_function,
+    needs_compiler,
+    random_model,
+    randomise,
+    relative_error,
+    slow_except,
+)
 from mmengine.registry import MODELS, init_default_scope
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -120,6 +128,7 @@ def test_a_backbone_inside_a_backbone():
     assert_same_function(fast, plain, torch.randn(1, 3, 64, 64))
 
 
+@needs_compiler
 def test_of_a_model_that_is_accelerated_for_training():
     plain = random_model(SMALL_RES2NET)
     trained = accelerate_training(copy.deepcopy(plain))
