@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import expect_failure
+from helpers import expect_failure, needs_compiler
 
 from res2net_mm.benchmark import classifiers, contenders, report
 from res2net_mm.cli.benchmark import main
@@ -91,7 +91,7 @@ def test_peers_have_as_many_parameters(source, preset, exists):
         assert sum(p.numel() for p in peer.parameters()) == sum(p.numel() for p in ours.parameters())
 
 
-@pytest.mark.parametrize('path', [pytest.param('compile', marks=pytest.mark.slow),
+@pytest.mark.parametrize('path', [pytest.param('compile', marks=[pytest.mark.slow, needs_compiler]),
                                   pytest.param('onnxruntime', marks=pytest.mark.slow), 'openvino'])
 def test_paths_compute_the_same(path):
     """What is timed is the model: on a small net, so that compiling it does not take long."""
