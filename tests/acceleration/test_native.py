@@ -208,13 +208,30 @@ def test_processes(models, method):
         torch.set_num_threads(number)
 
 
-@pytest.mark.skipif(not Path('/proc/self/statm').exists() or 'asan' in os.environ.get('LD_PRELOAD', ''),
-                    reason='the memory of the process is read from /proc, and AddressSanitizer keeps what is freed')
+measures_memory = pytest.mark.skipif(
+    not Path('/proc/self/statm').exists() or 'asan' in os.environ.get('LD_PRELOAD', ''),
+    reason='the memory of the process is read from /proc, and AddressSanitizer keeps what is freed')
+
+
+def resident():
+    """MiB of memory that this process has."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+
+@measures_memory
+@torch.no_grad()
+def test_memory_of_weights():
+    """All in one piece: a huge page for every bias would be 100 MiB for this one of 3."""
+    plain, x = random_model(dict(type='res2net_mm.Res2Net', **SMALL)), torch.randn(1, 3, 32, 32)
+    fast = accelerate(plain, 'native', check=False)
+    before = resident()
+    fast(x)
+    assert resident() - before < 40
+
+
+@measures_memory
 @torch.no_grad()
 def test_memory_of_mixed_sizes(models):
-    def resident():
-        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
-
     fast, generator = models[1], torch.Generator().manual_seed(0)
     sizes = torch.randint(33, 130, (400, 2), generator=generator).tolist()
     for height, width in [(130, 130), *sizes[:100]]:

@@ -98,7 +98,8 @@ struct Convolution {  // what is prepared of a layer
   std::vector<Panel> panels;
   std::vector<Piece> pieces;
   std::vector<int> blocks;  // first pieces of blocks, and their number
-  Memory weight, bias, transformed;  // the last for Winograd's products, made when they are first used
+  long weight = 0, bias = 0, transformed = 0;  // in the network's weights; the last for Winograd's products
+  bool is_transformed = false;                 // they are made when they are first used
   int most_vectors = 1;
   long inputs = 0;  // of one sum
   long floats = 0;  // of the weights
@@ -121,9 +122,14 @@ class Network {
           if (b.first < 0) b.first = i;
           b.last = i;
         }
-      if (layers_[i].kind == kConvolution) pack(layers_[i], convolutions_[i]);
       if (has_tiles(layers_[i])) buffers_[layers_[i].in.buffer].whole_tiles = true;
     }
+    long floats = 0;
+    for (int i = 0; i < layer_count; i++)
+      if (layers_[i].kind == kConvolution) cut(layers_[i], convolutions_[i], floats);
+    weights_ = allocate(floats);
+    for (int i = 0; i < layer_count; i++)
+      if (layers_[i].kind == kConvolution) pack(layers_[i], convolutions_[i]);
   }
 
   bool size_buffers(const Tensor* inputs);
@@ -137,15 +143,17 @@ class Network {
   std::vector<Layer> layers_;
   std::vector<Buffer> buffers_;
   std::vector<Convolution> convolutions_;
+  Memory weights_;         // of all of them, in one piece, as pages are huge
   float* arena_ = nullptr;
   long scratch_ = 0, scratch_floats_ = 0;  // in the arena: where that of the first thread is, and how large each is
   static Memory memory;
   static long memory_floats;
 
-  void pack(const Layer& layer, Convolution& c);
+  void cut(const Layer& layer, Convolution& c, long& floats) const;
+  void pack(const Layer& layer, const Convolution& c);
   bool has_tiles(const Layer& l) const;
   bool uses_tiles(const Layer& l, long images) const;
-  void transform(const Layer& l, Convolution& c) const;
+  void transform(const Layer& l, Convolution& c);
   long tiles_at_once(const Convolution& c, const Layer& l) const;
   int first_of_batch(long images) const;
   long place(int split, long images, int threads);
@@ -193,8 +201,8 @@ bool Network::size_buffers(const Tensor* inputs) {
   return true;
 }
 
-// Cut the output channels into panels and the sums into blocks, and lay the weights out as they are read.
-void Network::pack(const Layer& l, Convolution& c) {
+// Cut the output channels into panels and the sums into blocks; give the weights a place after so many floats.
+void Network::cut(const Layer& l, Convolution& c, long& floats) const {
   const int in = l.in.channels / l.groups, out = l.out.channels / l.groups, vectors = (out + kLanes - 1) / kLanes;
   const int count = (vectors + kMostVectors - 1) / kMostVectors;
   c.inputs = static_cast<long>(in) * l.kernel[0] * l.kernel[1];
@@ -218,12 +226,18 @@ void Network::pack(const Layer& l, Convolution& c) {
         sum += size;
       }
   c.blocks.push_back(c.pieces.size());
-  c.weight = allocate(c.floats);
-  c.bias = allocate(l.out.channels + 4 * kLanes);
-  std::copy(l.bias, l.bias + l.out.channels, c.bias.get());
-  std::fill(c.bias.get() + l.out.channels, c.bias.get() + l.out.channels + 4 * kLanes, 0.f);
+  c.weight = floats, c.bias = c.weight + rounded(c.floats, 16);
+  c.transformed = c.bias + rounded(l.out.channels + 4 * kLanes, 16);
+  floats = c.transformed + (has_tiles(l) ? rounded(c.floats / 9 * kProducts, 16) : 0);
+}
+
+// Lay the weights out as they are read.
+void Network::pack(const Layer& l, const Convolution& c) {
+  const int in = l.in.channels / l.groups;
+  std::copy(l.bias, l.bias + l.out.channels, weights_.get() + c.bias);
+  std::fill(weights_.get() + c.bias + l.out.channels, weights_.get() + c.transformed, 0.f);
   for (const Panel& p : c.panels) {
-    float* to = c.weight.get() + p.weight;
+    float* to = weights_.get() + c.weight + p.weight;
     for (int y = 0; y < l.kernel[0]; y++)
       for (int x = 0; x < l.kernel[1]; x++)
         for (int k = 0; k < in; k++)
@@ -247,14 +261,15 @@ bool Network::uses_tiles(const Layer& l, long images) const {
 }
 
 // Lay the transformed weights out: for every product of the tile what `pack` has for every input.
-void Network::transform(const Layer& l, Convolution& c) const {
-  if (c.transformed) return;
+void Network::transform(const Layer& l, Convolution& c) {
+  if (c.is_transformed) return;
+  c.is_transformed = true;
   const long step = c.floats / 9;  // from one product to the next
-  c.transformed = allocate(step * kProducts);
   for (const Panel& p : c.panels) {
     const long floats = static_cast<long>(l.in.channels) * p.vectors * kLanes;
-    for (long i = 0; i < floats; i++)
-      transform_weight(c.weight.get() + p.weight + i, floats, c.transformed.get() + p.weight / 9 + i, step);
+    const float* from = weights_.get() + c.weight + p.weight;
+    float* to = weights_.get() + c.transformed + p.weight / 9;
+    for (long i = 0; i < floats; i++) transform_weight(from + i, floats, to + i, step);
   }
 }
 
@@ -454,10 +469,10 @@ void Network::convolve(int index, long image, long images, int thread, int threa
       e.first = b == 0, e.last = b + 2 == c.blocks.size();
       for (long i = first; i < last; i++) {
         const Panel& p = c.panels[i];
-        const float* weight = c.weight.get() + p.weight + done * p.vectors * kLanes;
+        const float* weight = weights_.get() + c.weight + p.weight + done * p.vectors * kLanes;
         const Panel& next = c.panels[i + 1 < last ? i + 1 : i];
-        const float* soon = c.weight.get() + next.weight + done * next.vectors * kLanes;
-        e.bias = c.bias.get() + p.channel;
+        const float* soon = weights_.get() + c.weight + next.weight + done * next.vectors * kLanes;
+        e.bias = weights_.get() + c.bias + p.channel;
         e.channels = p.channels;
         e.second_channels = std::min(p.channels, l.second.channels - p.channel);
         for (long t = start; t < end; t++) {
@@ -516,7 +531,7 @@ void Network::convolve_tiles(int index, long image, long images, int thread, int
       transform_input(place(in, start + i), l.in.channels, before + i * wide, count * wide);
     for (int g = 0; g < kProducts; g++)
       for (const Panel& p : c.panels) {
-        const float* weight = c.transformed.get() + g * (c.floats / 9) + p.weight / 9;
+        const float* weight = weights_.get() + c.transformed + g * (c.floats / 9) + p.weight / 9;
         e.channels = p.vectors * kLanes;
         const long parts = (count + most - 1) / most;
         for (long i = 0; i < parts; i++) {
@@ -528,7 +543,7 @@ void Network::convolve_tiles(int index, long image, long images, int thread, int
       }
     for (long i = 0; i < count; i++) {
       const long t = start + i, height = size.height - t / across % down * kTileSize;
-      transform_output(after + i * deep, count * deep, l.out.channels, c.bias.get(), l.relu, height,
+      transform_output(after + i * deep, count * deep, l.out.channels, weights_.get() + c.bias, l.relu, height,
                        size.width - t % across * kTileSize, place(out, t), place(addend, t), place(second, t));
     }
   }
