@@ -31,6 +31,7 @@ def build(folder: Path, source: Path, flags: Sequence[str]) -> None:
         lock.acquire()
     try:
         (folder / 'lock').unlink(missing_ok=True)
+        # What is compiled here uses OpenMP, whose library not every compiler finds among those that PyTorch has loaded.
         load(folder.name, [str(source)], is_python_module=False, extra_cflags=list(flags),
              extra_ldflags=['-fopenmp'], build_directory=str(folder))
     finally:

@@ -68,8 +68,7 @@ class ModelReport:
         return dict(self.provenance, rows=[row.to_json() for row in self.rows])
 
 
-HEADS = ('config', 'image', 'batch', 'backbone', 'path', 'images/s', '/ ResNet', '/ ours, eager',
-         'backbone %')
+HEADS = ('config', 'image', 'batch', 'backbone', 'path', 'images/s', '/ ResNet', '/ ours, eager', 'backbone %')
 PAGE = """# Whole models
 
 Measured with `tools/analysis_tools/benchmark_models.py {command}`: {measured}.

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help=f'what runs accelerated backbones, of {", ".join(BACKENDS)} (auto)')
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1], metavar='N', help='(1)')
     parser.add_argument('--image-size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
-                        help="in pixels (that of each config's test pipeline)")
+                        help="in pixels (that of each config's test pipeline, or else its crop_size)")
     measuring_arguments(parser, 'benchmark_models', rounds=15)
     run_tool(run_benchmark_models, parse_measuring(parser, argv))
 

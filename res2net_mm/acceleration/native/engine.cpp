@@ -143,7 +143,7 @@ class Network {
   std::vector<Layer> layers_;
   std::vector<Buffer> buffers_;
   std::vector<Convolution> convolutions_;
-  Memory weights_;         // of all of them, in one piece, as pages are huge
+  Memory weights_;  // of all of them, in one piece, as pages are huge
   float* arena_ = nullptr;
   long scratch_ = 0, scratch_floats_ = 0;  // in the arena: where that of the first thread is, and how large each is
   static Memory memory;
