@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from ..checkpoints.weights import SCHEME, Weights
@@ -10,6 +9,7 @@ from ..models.names import normalise_name
 from ..models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
 from ..utils.config import config_name, demo_weights, find_config, packaged_configs
 from ..utils.errors import UserError
+from ..utils.text import did_you_mean
 
 DEMO = 'demo'  # the detector among the models that come with the package
 SUFFIXES = ('.safetensors', '.pth')
@@ -94,6 +94,5 @@ def _near_models(name: str, weights: dict[str, Weights]) -> str:
              if path.parent.name != '_base_'}
     names.update({normalise_name(known): known for known in (
         DEMO, *(known for row in weights.values() for known in (row.name, *row.aliases)))})
-    near = get_close_matches(normalise_name(name.removesuffix('.py')), names, n=3)
-    meant = ' or '.join(names[key] for key in near)
-    return f'there is no model of that name; did you mean {meant}?' if near else ''
+    return did_you_mean(normalise_name(name.removesuffix('.py')), names, names,
+                        form='there is no model of that name; {}')

@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generator, Iterator, Sequence
 
@@ -14,7 +13,7 @@ import torch
 
 from ..utils.config import load_config
 from ..utils.errors import UserError
-from ..utils.text import shorten
+from ..utils.text import did_you_mean, shorten
 from .coco_results import image_ids, to_records
 from .drawing import SCORE, draw_prediction
 from .inferencers import one_line
@@ -283,9 +282,8 @@ def check_class_names(classes: Sequence[str] | None, predictor: Predictor) -> No
     """Raise a UserError that suggests names if one of ``classes`` is none of the model's."""
     for name in classes or ():
         if name not in predictor.classes:
-            close = get_close_matches(name, predictor.classes, n=3)
-            raise UserError(f"class '{name}' is none of {predictor.name}" + (
-                f'; did you mean {" or ".join(close)}?' if close else f': there are {shorten(predictor.classes, 20)}'))
+            raise UserError(f"class '{name}' is none of {predictor.name}; " + (
+                did_you_mean(name, predictor.classes) or f'there are {shorten(predictor.classes, 20)}'))
 
 
 def model_identity(predictor: Predictor) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The tables of names are mmengine's own. Its loaders would unpickle what they fet
 from __future__ import annotations
 
 import tempfile
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -14,6 +13,7 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from ..utils.errors import CheckpointError
+from ..utils.text import did_you_mean
 from .archives import MapLocation
 from .hub import fetch_in_turn, fetch_url
 from .reading import read_checkpoint
@@ -106,9 +106,9 @@ def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
 def _look_up(filename: str, addresses: Mapping[str, str]) -> str:
     scheme, name = filename.split('://', 1)
     if name not in addresses:
-        close = ' or '.join(f'{scheme}://{other}' for other in get_close_matches(name, addresses))
+        told = {other: f'{scheme}://{other}' for other in addresses}
         raise CheckpointError(f"checkpoint '{filename}': no weights of that name"
-                         + (f'; did you mean {close}?' if close else ''))
+                              + did_you_mean(name, addresses, told, form='; {}'))
     return addresses[name]
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 
+from ..utils.text import did_you_mean
 from ..version import __version__
 from .command import fail
 
@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'res2net_mm {__version__}')
         return 0
     if argv[0] not in COMMANDS:
-        near = get_close_matches(argv[0], COMMANDS, n=3)
-        fail(f"no command '{argv[0]}'; " + (f"did you mean {' or '.join(near)}? " if near else '')
-             + f"there are {', '.join(COMMANDS)}")
+        fail(f"no command '{argv[0]}'; {did_you_mean(argv[0], COMMANDS, form='{} ')}there are {', '.join(COMMANDS)}")
     module, _ = COMMANDS[argv[0]]
     sys.argv[:] = [f'res2net-mm {argv[0]}', *argv[1:]]  # whence messages and help have their name
     return import_module(f'{__package__}.{module}').main() or 0

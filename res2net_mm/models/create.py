@@ -1,7 +1,6 @@
 """``res2net_mm.create``: a backbone by its name for plain PyTorch, without configs and toolboxes."""
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -9,6 +8,7 @@ from ..checkpoints.input_channels import OPTION
 from ..checkpoints.weights import SCHEME, Weights
 from ..registry import MODELS
 from ..utils.errors import CheckpointError
+from ..utils.text import did_you_mean
 from .backbones.base import Backbone
 from .names import resolve
 from .pretrained import find_weights
@@ -59,8 +59,9 @@ def create(name: str,
     if 'arch' in arguments:
         raise TypeError(f"create: no argument arch={arguments['arch']!r}: the first argument is the architecture")
     for key, value in arguments.items():
-        if get_close_matches(key, ['pretrained'], cutoff=0.75):  # the backbones do not know this one
-            raise TypeError(f'create: no argument {key}={value!r}: did you mean pretrained?')
+        meant = did_you_mean(key, ['pretrained'], cutoff=0.75)  # the backbones do not know this one
+        if meant:
+            raise TypeError(f'create: no argument {key}={value!r}: {meant}')
     if pretrained and 'init_cfg' in arguments:
         raise TypeError('create: pretrained and init_cfg both say where the weights come from; give one of them')
     weights = find_public(name) if isinstance(name, str) else None

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
 from ..registry import MODELS
+from ..utils.text import did_you_mean
 from .public_weights import BY_HAND, WEIGHTS
 
 
@@ -182,10 +182,10 @@ def resolve(name: str) -> Architecture:
     rows = {normalise_name(known): row for row in ARCHITECTURES for known in known_names(row)}
     if isinstance(name, str) and normalise_name(name) in rows:
         return rows[normalise_name(name)]
-    near = get_close_matches(normalise_name(str(name)), rows, n=3)
-    names = dict.fromkeys(rows[key].name for key in near)
-    raise ValueError(f"no architecture is called '{name}'" + (f'; did you mean {" or ".join(names)}?' if names else '')
-                     + f' There are {", ".join(row.name for row in ARCHITECTURES)}')
+    told = {key: row.name for key, row in rows.items()}
+    raise ValueError(f"no architecture is called '{name}'; "
+                     + did_you_mean(normalise_name(str(name)), rows, told, form='{} ')
+                     + f'there are {", ".join(row.name for row in ARCHITECTURES)}')
 
 
 def known_names(row: Architecture) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Importing this module adds the scheme ``res2net_mm://`` to mmengine's; it change
 """
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Mapping
@@ -20,6 +19,7 @@ from ..checkpoints.loading import adapt_state_dict, unwrap
 from ..checkpoints.weights import SCHEME, Weights, find_mark, mark
 from ..utils.config import demo_weights
 from ..utils.errors import CheckpointError
+from ..utils.text import did_you_mean
 from .names import ARCHITECTURES, known_names, normalise_name
 from .public_weights import BY_HAND, WEIGHTS
 
@@ -190,11 +190,11 @@ def find_weights(name: str) -> Weights:
         raise CheckpointError(
             f'{SCHEME}{name}: the weights of {unpublished} were never published; train the model, and put its '
             f'checkpoint as {name}.pth into the folder that RES2NET_MM_WEIGHTS names')
-    near = get_close_matches(normalise_name(name), by_name, n=3)
-    meant = ' or '.join(dict.fromkeys(by_name[key].name for key in near))
-    names = ', '.join(weights.name for weights in (*WEIGHTS, *BY_HAND))
-    raise CheckpointError(f'{SCHEME}{name}: no public weights of that name; '
-                          + (f'did you mean {meant}? ' if meant else '') + f'there are {names}')
+    told = {key: weights.name for key, weights in by_name.items()}
+    raise CheckpointError(
+        f'{SCHEME}{name}: no public weights of that name; '
+        + did_you_mean(normalise_name(name), by_name, told, form='{} ')
+        + f'there are {", ".join(weights.name for weights in (*WEIGHTS, *BY_HAND))}')
 
 
 def _known_weights() -> dict[str, Weights]:

@@ -6,12 +6,13 @@ module instead where a ``_base_`` lies. Nothing of mmengine is changed.
 """
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 
 from mmengine.config import Config
+
+from .text import did_you_mean
 
 
 def load_config(path: str | Path) -> Config:
@@ -132,8 +133,7 @@ def _experiments(folder: Path) -> list[Path]:
 
 def _suggestion(name: str, folder: Path) -> str:
     paths = {path.name: str(path.relative_to(folder)) for path in _experiments(folder)}
-    close = get_close_matches(Path(name).name, paths, n=3, cutoff=0.4)
-    return f'; did you mean {" or ".join(paths[match] for match in close)}?' if close else ''
+    return did_you_mean(Path(name).name, paths, paths, form='; {}', cutoff=0.4)
 
 
 class _Reader(Config):

@@ -1,8 +1,9 @@
-"""Text for people: tables and lists of names."""
+"""Text for people: tables, lists of names, and what a misspelt name may have meant."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,3 +38,19 @@ def shorten(names: Iterable[str], shown: int = 5) -> str:
     """The first names, and how many more there are, as text."""
     names = list(names)
     return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if len(names) > shown else '')
+
+
+def did_you_mean(name: str, names: Iterable[str], told: Mapping[str, str] | None = None, form: str = '{}',
+                 cutoff: float = 0.6) -> str:
+    """The question 'did you mean A or B?' for a name that is not known; '' if no name is near.
+
+    Args:
+        name (str): What was given.
+        names (Iterable[str]): The names that there are, of which three at most are told.
+        told (Mapping[str, str] | None): What to tell in place of each; None for the names as they are.
+        form (str): What is returned if there is a question, in place of '{}': as '; {}' behind a sentence.
+        cutoff (float): How near a name must be, between 0 and 1 for an equal one.
+    """
+    near = get_close_matches(name, list(names), n=3, cutoff=cutoff)
+    meant = ' or '.join(dict.fromkeys(told[other] if told else other for other in near))
+    return form.format(f'did you mean {meant}?') if meant else ''

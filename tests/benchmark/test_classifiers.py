@@ -165,7 +165,7 @@ def test_what_cannot_run_is_left_out(monkeypatch):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['resnet51'], "no architecture is called 'resnet51'; did you mean resnet50 or .* There are res2net50_48w2s, "),
+    (['resnet51'], "no architecture is called 'resnet51'; did you mean resnet50 or .* there are res2net50_48w2s, "),
     (['--batch-sizes', '4', '0'], r'--batch-sizes \[4, 0\]: must be at least 1'),
     (['--image-size', '16'], '--image-size 16: must be at least 32'),
     (['--rounds', '0'], '--rounds 0: must be at least 1'),

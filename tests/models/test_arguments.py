@@ -23,13 +23,13 @@ def test_every_argument_has_a_rule(model):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (dict(norm_cfg=dict(type='BNN')), r"norm_cfg={'type': 'BNN'} must be .* registered; near are 'BN'"),
+    (dict(norm_cfg=dict(type='BNN')), r"norm_cfg={'type': 'BNN'} must be .* registered; did you mean BN"),
     (dict(norm_cfg=dict(type='BN', epsilon=1)), r"norm_cfg={.*'epsilon': 1} must be what its layer takes: TypeError"),
     (dict(norm_cfg=dict(type='GN', num_groups=5)), r'norm_cfg=.*must be what its layer takes: .*divisible'),
     (dict(norm_cfg='BN'), r"norm_cfg='BN' must be a dict with a 'type', such as dict\(type='BN'\)"),
     (dict(conv_cfg={}), r"conv_cfg={} must be a dict with a 'type', such as dict\(type='Conv2d'\)"),
-    (dict(conv_cfg=dict(type='Conv9')), r"conv_cfg={'type': 'Conv9'} must be .* registered; near are 'Conv"),
-    (dict(dcn=dict(type='DCNv3')), r"dcn={'type': 'DCNv3'} must be .*'DCNv2'"),
+    (dict(conv_cfg=dict(type='Conv9')), r"conv_cfg={'type': 'Conv9'} must be .* registered; did you mean Conv"),
+    (dict(dcn=dict(type='DCNv3')), r"dcn={'type': 'DCNv3'} must be .*did you mean DCNv2"),
     (dict(dcn=dict(type='DCNv2', deform_group=1), stage_with_dcn=(True, ) * 4), 'dcn={.*must be what its layer'),
     (dict(plugins=None), 'plugins=None must be a sequence of dicts'),
     (dict(plugins=['x']), r"plugins\[0\]='x' must be a dict with 'cfg', 'position'"),

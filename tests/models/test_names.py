@@ -36,8 +36,8 @@ def test_every_name_builds_its_architecture(row):
 
 
 @pytest.mark.parametrize('name, message', [
-    ('res2net50_26w5s', r"no architecture is called 'res2net50_26w5s'; did you mean res2net50_26w\ds .*There are res2"),
-    ('vgg16', "no architecture is called 'vgg16' There are|no architecture is called 'vgg16'; "), ('', 'no arch'),
+    ('res2net50_26w5s', r"no architecture is called 'res2net50_26w5s'; did you mean res2net50_26w\ds .*there are res2"),
+    ('vgg16', "no architecture is called 'vgg16'; there are"), ('', 'no arch'),
     (None, 'no arch'), (7, 'no arch')])
 def test_unknown_names(name, message):
     with pytest.raises(ValueError, match=message):

@@ -14,7 +14,6 @@ Maps are in the frame of the network's input: the image as the test pipeline res
 from __future__ import annotations
 
 import copy
-import difflib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from ...models.whole_model import load_weights
 from ...utils.config import config_name, load_config
 from ...utils.config_types import config_class
 from ...utils.images import file_defect
+from ...utils.text import did_you_mean, shorten
 from .targets import TASKS, Answer
 
 UNUSABLE = ('AblationCAM', 'FullGrad', 'ShapleyCAM')  # they take the model apart, or need its second derivatives
@@ -228,9 +228,7 @@ class ExplainedModel:
             return self.classes.index(name)
         if name.isdigit() and (not self.classes or int(name) < len(self.classes)):
             return int(name)
-        near = difflib.get_close_matches(name, self.classes, n=5, cutoff=0.5)
-        few = ', '.join(self.classes[:10])
-        hint = f'near are {", ".join(near)}' if near else f'it has {len(self.classes)}: {few}, ...'
+        hint = did_you_mean(name, self.classes, cutoff=0.5) or f'there are {shorten(self.classes, 10)}'
         raise ValueError(f"--class {name}: '{self.name}' has no such class; {hint}")
 
     def class_name(self, label: int) -> str:
@@ -264,8 +262,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     """
     layers = dict(model.named_modules())
     if name not in layers:
-        near = difflib.get_close_matches(name, layers, n=5, cutoff=0.4)
-        hint = f'near are {", ".join(near)}' if near else f'it is made of {", ".join(dict(model.named_children()))}'
+        hint = did_you_mean(name, layers, cutoff=0.4) or f'it is made of {", ".join(dict(model.named_children()))}'
         raise ValueError(f'--target-layer {name}: the model has no such layer; {hint}')
     return layers[name]
 

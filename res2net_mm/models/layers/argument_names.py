@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import inspect
-from difflib import get_close_matches
 from typing import Any, Mapping
+
+from ...utils.text import did_you_mean
 
 # What to write for the arguments that the ResNets of the toolboxes have and our backbones have not; {value} is what was
 # given. Whoever changes only the type of a backbone meets these.
@@ -70,7 +71,6 @@ def describe_unknown(unknown: Mapping[str, object], names: list[str], replaced: 
         if name in replaced:
             advice = ': ' + ('take it out' if value is None else replaced[name].format(value=repr(value)))
         else:
-            near = get_close_matches(name, names, n=3)
-            advice = f': did you mean {" or ".join(near)}?' if near else ''
+            advice = did_you_mean(name, names, form=': {}')
         given.setdefault(advice, []).append(f'{name}={value!r:.100}')
     return '; and no '.join(', '.join(arguments) + advice for advice, arguments in given.items())

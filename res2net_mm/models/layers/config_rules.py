@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import MODELS, WEIGHT_INITIALIZERS, Registry
 
 from ...checkpoints.input_channels import OPTION
+from ...utils.text import did_you_mean
 from ..names import ARCHITECTURES, resolve
 from ..pretrained import is_pretrained
 from .arguments import Arguments, Flag, Flags, OneOf, Rule
@@ -172,11 +172,10 @@ def _why_not(layer: str) -> str:
         while up is not None:
             names += up.module_dict
             up = up.parent
-    near = get_close_matches(layer, names, n=3)
     try:
         import mmcv.ops  # noqa: F401
         operators = ''
     except ImportError as error:
         operators = ('; mmcv.ops, where DCN and DCNv2 are, cannot be imported: install mmcv with its operators, not '
                      f'mmcv-lite ({error})')
-    return (f'; near are {", ".join(map(repr, near))}' if near else '') + operators
+    return did_you_mean(layer, names, form='; {}') + operators
