@@ -20,8 +20,6 @@ from .arguments import device_argument
 from .command import TOOL_ERRORS, fail, run_command
 from .reproduce import INTERRUPTED, terminal_output
 
-LOOKS = 'ecssd_looks'  # the table for which nothing is trained: it looks at the nets of another
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, and write the page: the command ``tools/misc/evidence.py``."""
@@ -69,17 +67,18 @@ def _run(args: argparse.Namespace) -> None:
         data = {**given, **write_datasets(args.out / 'data', [str(_data_of(table)) for table in chosen], output.log)}
         if args.data_only:
             return
-        trained = [table for table in chosen if table.name != LOOKS]
+        trained = [table for table in chosen if not table.nets_of]
         results = run_experiments(trained, data, published, args.out / 'runs', args.schedule, args.device, output)
-        if tables[LOOKS] in chosen:
-            results = look(tables[LOOKS], data, args, [*published, *results])
+        for table in chosen:
+            if table.nets_of:
+                results = look(table, data, args, [*published, *results])
     published = publish_results(args.published, results, published, tables.values())
     figures = write_page(args.report, list(tables.values()), published, args.published, args.schedule, EVIDENCE_TABLES)
     print(f'Wrote {", ".join(map(str, [args.report, *figures]))}')
 
 
 def look(table: Table, data: dict[str, str], args: argparse.Namespace, results: Sequence[Result]) -> list[Result]:
-    """Measure where the nets of a table look that are trained and were not measured yet; returns all results."""
+    """Measure where nets look that another table has trained, and that were not measured yet; returns all results."""
     from ..analysis.looks import measure_looks
     from ..datasets.saliency_folders import find_pairs
     folder, results = data[str(_data_of(table))], list(results)

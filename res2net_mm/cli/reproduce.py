@@ -162,6 +162,9 @@ def _write_page(path: Path, tables: Mapping[str, Table], named: Sequence[Path], 
 
 def _choose_rows(table: Table, names: Sequence[str] | None) -> list[Row]:
     """The rows to run: those of ``--rows``, or all that have a config."""
+    if table.nets_of:
+        fail(f'{table.name} trains nothing: it measures the nets of {table.nets_of}; '
+             f'python tools/misc/evidence.py {table.name} does that')
     rows = {row.name: row for row in table.models}
     wanted = names or list(rows)
     unknown = [name for name in wanted if name not in rows]

@@ -17,7 +17,7 @@ from ..datasets.digits import write_digits
 from ..datasets.shapes import write_sizes
 from ..utils.whole_file import whole_file, whole_folder
 from .plans import Run, RunSettings, plan_run
-from .results import Result
+from .results import Result, newest_by_seed
 from .runs import Output, reproduce_table
 from .tables import Row, Table
 
@@ -167,8 +167,8 @@ def collect_experiments(table: Table, results: Sequence[Result], schedule: str) 
     """
     experiments = {}
     for row in table.rows.values():
-        by_seed = {result.seed: result for result in sorted(results, key=lambda result: result.test.date)
-                   if result.belongs_to(row) and result.schedule == schedule and result.table == table.name}
+        by_seed = newest_by_seed(result for result in results if result.belongs_to(row)
+                                 and (result.schedule, result.table) == (schedule, table.name))
         found = {seed: by_seed[seed] for seed in range(row.seeds) if seed in by_seed}
         if found:
             experiments[row.name] = Experiment(row, found)

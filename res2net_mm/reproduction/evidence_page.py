@@ -5,10 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from ..utils.config import load_config
-from ..utils.text import markdown_table
+from ..utils.text import markdown_table, mean_and_deviation
 from .evidence import Difference, Experiment, collect_experiments, paired_difference
 from .figure import draw_series_figure
 from .plans import row_config
@@ -26,7 +26,7 @@ equal cost, twins that differ in the backbone alone, on public data, from random
 [evidence.yml]({plan}), with models, seeds and metrics was committed before the first run, and no run was left out or
 repeated because of its result.{caution}
 
-How to read it: *mean ± deviation* is of the seeds, which are the initial weights and the order of the images; data and
+How to read it: *mean ±deviation* is of the seeds, which are the initial weights and the order of the images; data and
 split are the same in all runs. A *difference* is taken between runs of the same seed, and has the 95 % interval of its
 mean (Student's t). With three seeds such an interval is 4.3 standard errors wide on each side: only an effect that is
 large beside the spread of the seeds leaves 0 outside. An interval that holds 0 does not say that there is no effect.
@@ -79,7 +79,7 @@ def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], r
             sections.append(SECTION.format(
                 title=table.title, note=table.note.strip(), rows=rows_table(table, experiments),
                 differences=differences_table(table, experiments), figure=link,
-                conclusion=conclusion(table, experiments), provenance=provenance_line(experiments)))
+                conclusion=conclusion(table, experiments), provenance=provenance_line(table, experiments)))
     caution = '' if schedule == 'full' else f' **Schedule {schedule}: a trial, not a result.**'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PAGE.format(results=relative(results_file, path), plan=relative(plan, path), caution=caution,
@@ -108,13 +108,14 @@ def name_of(row: Row) -> str:
 
 
 def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
-    """The models with their cost, and what was measured: mean ± deviation of every metric."""
+    """The models with their cost, and what was measured: mean ±deviation of every metric."""
     metrics = tested(table)
     lines = []
     for experiment in experiments.values():
         params, macs = model_cost(experiment.row)
         lines.append((name_of(experiment.row), f'{params / 1e6:.2f}', f'{macs / 1e6:.0f}', len(experiment.results),
-                      *(format_spread(metric, list(experiment.values(metric.name).values())) for metric in metrics)))
+                      *(mean_and_deviation(list(experiment.values(metric.name).values()), metric.decimals) or '-'
+                        for metric in metrics)))
     return markdown_table(('model', 'M parameters', 'M multiply-adds', 'seeds', *(metric.label for metric in metrics)),
                           lines)
 
@@ -122,14 +123,6 @@ def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
 def tested(table: Table) -> list[Metric]:
     """The metrics that were measured of a trained net."""
     return [metric for metric in table.metrics.values() if metric.name != 'params_m']
-
-
-def format_spread(metric: Metric, values: Sequence[float]) -> str:
-    """'0.712 ± 0.010'; without the deviation for one seed, and '-' for none."""
-    if not values:
-        return '-'
-    spread = f' ± {stdev(values):.{metric.decimals}f}' if len(values) > 1 else ''
-    return f'{mean(values):.{metric.decimals}f}{spread}'
 
 
 def twins(table: Table, experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
@@ -190,15 +183,14 @@ def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
     return ' '.join(sentences)
 
 
-def provenance_line(experiments: Mapping[str, Experiment]) -> str:
-    """With what, when and for how long the runs ran."""
+def provenance_line(table: Table, experiments: Mapping[str, Experiment]) -> str:
+    """With what, when and for how long the runs ran; the nets of another table were trained for that one."""
     results = [result for experiment in experiments.values() for result in experiment.results.values()]
-    seconds = sum(result.train.seconds + result.test.seconds for result in results)
+    seconds = sum(result.test.seconds + (0 if table.nets_of else result.train.seconds) for result in results)
     devices = sorted({f'{result.train.device}, PyTorch {result.train.torch}' for result in results})
     commits = sorted({(result.train.commit or 'unknown')[:12] for result in results})
     dates = sorted(result.test.date[:10] for result in results)
-    tables = results[0].table
-    return (f'Measured with `python tools/misc/evidence.py {tables}`: {"; ".join(devices)}; commits '
+    return (f'Measured with `python tools/misc/evidence.py {table.name}`: {"; ".join(devices)}; commits '
             f'{", ".join(commits)}; {dates[0]}{f" to {dates[-1]}" if dates[-1] != dates[0] else ""}; {len(results)} '
             f'runs in {seconds / 3600:.1f} hours.')
 

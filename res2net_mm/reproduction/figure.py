@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from .results import Result, kind_caution
+from .results import Result, kind_caution, newest_by_seed
 from .tables import Row, Table
 
 if TYPE_CHECKING:
@@ -98,15 +98,14 @@ def series_panels(table: Table, results: Sequence[Result]) -> dict[str, dict[str
 
 def _points_of_row(table: Table, row: Row, results: Sequence[Result]) -> dict[str, SeriesPoint]:
     x, y = list(table.metrics)[:2]
-    seeds: dict[str, dict[int | None, tuple[float, float]]] = {}
-    for result in sorted(results, key=lambda result: result.test.date):
-        place, height = result.measured.get(x), result.measured.get(y)
-        if result.belongs_to(row) and place is not None and height is not None:
-            seeds.setdefault(panel_conditions(result), {})[result.seed] = place, height
+    panels: dict[str, list[Result]] = {}
+    for result in results:
+        if result.belongs_to(row) and None not in (result.measured.get(x), result.measured.get(y)):
+            panels.setdefault(panel_conditions(result), []).append(result)
     label = ' '.join(str(value) for value in row.changes.values())
     points = {}
-    for conditions, numbers in seeds.items():
-        places, heights = zip(*numbers.values())
+    for conditions, alike in panels.items():
+        places, heights = zip(*((result.measured[x], result.measured[y]) for result in newest_by_seed(alike).values()))
         points[conditions] = SeriesPoint(places[-1], list(heights), label)
     return points
 

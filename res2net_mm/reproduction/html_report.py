@@ -5,14 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from jinja2 import Environment, StrictUndefined
 
 from ..utils.config import packaged_configs
+from ..utils.text import mean_and_deviation
 from .figure import panel_conditions, series_panels
 from .report import format_changes, format_number, provenance_cells
-from .results import Result, kind_caution
+from .results import Result, kind_caution, newest_by_seed
 from .svg_charts import WIDTH, BarChart, BarValue, LineChart, bar_chart, line_chart
 from .tables import Metric, Row, Table, published_number
 
@@ -119,10 +120,10 @@ def report_lines(table: Table, row: Row, results: Sequence[Result]) -> list[Repo
                 numbers = [format_number(values.get(name), metric.decimals) for name, metric in table.metrics.items()]
                 lines.append(ReportLine(_setting(setting), whose, '', numbers, values))
         alike: dict[tuple[str, str], list[Result]] = {}
-        for result in sorted(results, key=lambda result: result.test.date):
+        for result in results:
             if result.belongs_to(row) and result.setting == setting and set(result.measured) & set(table.metrics):
                 alike.setdefault((result.kind, panel_conditions(result)), []).append(result)
-        lines += [_our_line(table, setting, kind, {result.seed: result for result in same})
+        lines += [_our_line(table, setting, kind, newest_by_seed(same))
                   for (kind, _), same in alike.items()]
     return lines
 
@@ -134,8 +135,7 @@ def _our_line(table: Table, setting: str | None, kind: str, seeds: Mapping[int |
         heights = [height for result in seeds.values() for height in [result.measured.get(name)] if height is not None]
         if heights:
             values[name] = mean(heights)
-        spread = f' ±{stdev(heights):.{metric.decimals}f}' if len(set(heights)) > 1 else ''
-        numbers.append(format_number(values.get(name), metric.decimals) + spread)
+        numbers.append(mean_and_deviation(heights, metric.decimals))
     newest = list(seeds.values())[-1]
     *_, commit, date = provenance_cells('', newest)
     batch = f'batch {newest.batch_size}' if newest.batch_size not in (None, newest.recipe_batch_size) else ''

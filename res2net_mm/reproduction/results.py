@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -219,6 +219,11 @@ def newest_result(results: Sequence[Result], row: Row, setting: str | None,
     candidates = [result for result in results if result.belongs_to(row) and result.setting == setting
                   and (like is None or (result.data, result.options) == (like.data, like.options))]
     return max(candidates, key=lambda result: result.test.date, default=None)
+
+
+def newest_by_seed(results: Iterable[Result]) -> dict[int | None, Result]:
+    """The newest of the results of every seed, for results that differ in the seed alone."""
+    return {result.seed: result for result in sorted(results, key=lambda result: result.test.date)}
 
 
 def kind_of_run(schedule: str, from_scratch: bool) -> str:

@@ -96,6 +96,7 @@ class Table:
         rows (Mapping[str, Row]): The rows by name, in their order.
         all_metrics (Mapping[str, Metric]): All metrics of the file, also those of other tables.
         needs_gpu (bool): Whether it is too much for a CPU. Defaults to False.
+        nets_of (str): The table whose trained nets it measures; '' if it trains its own. Defaults to ''.
     """
     name: str
     title: str
@@ -105,6 +106,7 @@ class Table:
     rows: Mapping[str, Row]
     all_metrics: Mapping[str, Metric]
     needs_gpu: bool = False
+    nets_of: str = ''
 
     @property
     def models(self) -> list[Row]:
@@ -181,7 +183,7 @@ def _parse_table(name: str, table: dict[str, Any], metrics: Mapping[str, Metric]
             raise ValueError(f'{name}, row {row.name}: its twin {row.twin!r} is not a row of {name}')
     columns = {column: metrics[column] for column in table['columns']}
     return Table(name, table['title'], table.get('note', ''), settings, columns, rows, metrics,
-                 table.get('needs_gpu', False))
+                 table.get('needs_gpu', False), table.get('nets_of', ''))
 
 
 def _parse_row(table_name: str, name: str, row: dict[str, Any], table: dict[str, Any],

@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def shorten(names: Iterable[str], shown: int = 5) -> str:
     """The first names, and how many more there are, as text."""
     names = list(names)
     return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if len(names) > shown else '')
+
+
+def mean_and_deviation(values: Sequence[float], decimals: int) -> str:
+    """'0.712 ±0.010': the mean of some values ± their standard deviation; '0.712' for one value, and '' for none."""
+    deviation = f' ±{stdev(values):.{decimals}f}' if len(values) > 1 else ''
+    return f'{mean(values):.{decimals}f}{deviation}' if values else ''
 
 
 def did_you_mean(name: str, names: Iterable[str], told: Mapping[str, str] | None = None, form: str = '{}',

@@ -91,7 +91,7 @@ def test_published_results_and_page(tmp_path, capsys):
     main(['--report-only', '--published', str(file), '--report', str(page)])
     assert capsys.readouterr().out == f'Wrote {page}, {tmp_path / "results" / "ecssd.png"}\n'
     text = page.read_text()
-    assert '| ResNet-26 | ' in text and '| 3 | 0.710 ± 0.010 | 0.200 ± 0.000 |' in text
+    assert '| ResNet-26 | ' in text and '| 3 | 0.710 ±0.010 | 0.200 ±0.000 |' in text
     assert '| Res2Net-26 26w4s minus ResNet-26 | F | +0.021 | [+0.019, +0.023] | +0.020, +0.021, +0.022 |' in text
     assert 'beside ResNet-26, 3 seeds: a difference that chance alone would rarely make in F (+0.021); and no' in text
     assert 'told from chance in MAE, where the ends' in text and 'Unfinished' not in text
@@ -111,6 +111,15 @@ def test_page_of_a_trial_and_of_one_seed(tmp_path):
     text = (tmp_path / 'a.md').read_text()
     assert 'a trial, not a result' in text and '| 1 | 0.700 | 0.200 |' in text and '| +0.020 | - | +0.020 |' in text
     assert 'one seed, so that nothing can be told' in text and '**Unfinished**: 2 of the 6 runs' in text
+
+
+def test_the_time_of_a_training_counts_for_its_own_table_alone(tmp_path):
+    """Half an hour of training, and half an hour of test, of each of six runs."""
+    for table, hours in (('ecssd', '6.0'), ('ecssd_looks', '3.0')):
+        results = [replace(result, table=table, measured=dict(look_energy=50.0)) for result in ecssd_results()]
+        evidence_page.write_page(tmp_path / 'a.md', [TABLES[table]], results, tmp_path / 'results.jsonl', 'full',
+                                 EVIDENCE_TABLES)
+        assert f'6 runs in {hours} hours' in (tmp_path / 'a.md').read_text()
 
 
 def test_what_is_published_is_not_run_again(tmp_path, monkeypatch):

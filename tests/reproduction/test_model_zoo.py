@@ -7,7 +7,8 @@ import yaml
 from helpers import CONFIGS, ROOT
 
 from res2net_mm.analysis.metafiles import FOLDERS
-from res2net_mm.analysis.model_zoo import (
+from res2net_mm.models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
+from res2net_mm.reproduction.model_zoo import (
     DOCS,
     SECTIONS,
     Quotation,
@@ -20,12 +21,11 @@ from res2net_mm.analysis.model_zoo import (
     read_timings,
     zoo_rows,
 )
-from res2net_mm.analysis.model_zoo_figure import accuracy_points, draw_accuracy
-from res2net_mm.models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
+from res2net_mm.reproduction.model_zoo_figure import accuracy_points, draw_accuracy
 from res2net_mm.reproduction.results import Result, RunRecord, TrainingRecord, read_results
 from res2net_mm.reproduction.tables import EVIDENCE_TABLES, read_tables
 
-COMMAND = 'python -m res2net_mm.analysis.model_zoo'
+COMMAND = 'python -m res2net_mm.reproduction.model_zoo'
 PAGE = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
 TABLES = {**read_tables(), **read_tables(EVIDENCE_TABLES)}
 

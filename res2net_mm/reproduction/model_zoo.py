@@ -1,4 +1,4 @@
-"""The model zoo: ``python -m res2net_mm.analysis.model_zoo`` writes docs/model_zoo.md and docs/results/zoo.png.
+"""The model zoo: ``python -m res2net_mm.reproduction.model_zoo`` writes docs/model_zoo.md and docs/results/zoo.png.
 
 A row is a config, or public weights that no config tests. Its numbers are read from the table of public weights, the
 paper's tables and the committed results; nothing is written down here.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from mmengine.config import Config
@@ -21,14 +20,16 @@ from ..models.complexity import count
 from ..models.names import RES2NET_ARGUMENTS, find_name, resolve
 from ..models.public_weights import BY_HAND, WEIGHTS, find_tested_weights
 from ..utils.config import load_config, packaged_configs
-from ..utils.text import markdown_table
+from ..utils.text import markdown_table, mean_and_deviation
+from .results import Result, newest_by_seed, read_results
+from .tables import EVIDENCE_TABLES, Row, Table, read_tables
 
 DOCS = packaged_configs().resolve().parent / 'docs'
 HEADS = ('config', 'weights', 'M params', 'G multiply-adds', 'time / ResNet-50', 'paper', 'published', 'ours')
 NOTHING = '-'
 PAGE = """# Model zoo
 
-<!-- python -m res2net_mm.analysis.model_zoo -->
+<!-- python -m res2net_mm.reproduction.model_zoo -->
 
 *M params* and *G multiply-adds* are counted here, of the backbone with a classifier as in
 [Parameters and multiply-adds](complexity.md), whatever the task, and *time / ResNet-50* is measured here, of the same
@@ -117,13 +118,13 @@ class ZooRow:
     ours: tuple[Quotation, ...] = ()
 
 
-def zoo_rows(tables: Mapping[str, Any], results: Sequence[Any],
+def zoo_rows(tables: Mapping[str, Table], results: Sequence[Result],
              timings: Mapping[str, str]) -> dict[str, list[ZooRow]]:
     """Collect the rows of the page.
 
     Args:
-        tables (Mapping[str, reproduction.tables.Table]): Tables by name: the paper's, and experiments of this project.
-        results (Sequence[reproduction.results.Result]): What was measured here, of any schedule.
+        tables (Mapping[str, Table]): Tables by name: the paper's, and experiments of this project.
+        results (Sequence[Result]): What was measured here, of any schedule.
         timings (Mapping[str, str]): Times beside ResNet-50 by architecture, as of :func:`read_timings`.
 
     Returns:
@@ -192,8 +193,8 @@ def _configs(names: Sequence[str]) -> list[Path]:
                    and any(fnmatchcase(path.stem, name) for name in names)), key=lambda path: path.stem)
 
 
-def _row_of_config(path: Path, weights: Weights | None, section: Section, tables: Mapping[str, Any],
-                   results: Sequence[Any], timings: Mapping[str, str]) -> ZooRow:
+def _row_of_config(path: Path, weights: Weights | None, section: Section, tables: Mapping[str, Table],
+                   results: Sequence[Result], timings: Mapping[str, str]) -> ZooRow:
     cfg = load_config(path)
     start = (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint')
     name = f'`{SCHEME}{weights.name}`' if weights else f'from `{start}`' if start else ''
@@ -205,8 +206,9 @@ def _row_of_config(path: Path, weights: Weights | None, section: Section, tables
         for quotations, whose, numbers in (
                 (paper, f'Table {table.name.removeprefix("table")}', row.paper),
                 (official, "the authors' repository", row.official)):
-            _add(quotations, whose, (_numbers(table, values, setting, section.metrics)
-                                     for setting, values in numbers.items()))
+            _add(quotations, whose, (
+                _numbers(table, {metric: [value] for metric, value in values.items()}, setting, section.metrics)
+                for setting, values in numbers.items()))
     published = (_publishers(weights) if weights else ()) + tuple(official)
     return ZooRow(path.relative_to(packaged_configs()).as_posix(), name, config_cost(cfg), _speed(cfg, timings),
                   tuple(paper), published, tuple(_measured(rows, results, section.metrics)))
@@ -233,37 +235,35 @@ def _add(quotations: list[Quotation], source: str, texts: Iterable[str]) -> None
             quotations.append(Quotation(text, source))
 
 
-def _numbers(table: Any, values: Mapping[str, float | None], setting: str | None, metrics: Sequence[str],
-             spreads: Mapping[str, str] | None = None) -> str:
-    """Numbers with the labels of their metrics; '' if there are none of these metrics."""
-    known = [table.all_metrics[metric] for metric in metrics if values.get(metric) is not None]
-    parts = [f'{metric.label} {values[metric.name]:.{metric.decimals}f}' + (spreads or {}).get(metric.name, '')
-             for metric in known]
+def _numbers(table: Table, values: Mapping[str, Sequence[float | None]], setting: str | None,
+             metrics: Sequence[str]) -> str:
+    """Numbers with the labels of their metrics, of several seeds their mean; '' if there are none of these metrics."""
+    parts = []
+    for metric in (table.all_metrics[name] for name in metrics):
+        known = [value for value in values.get(metric.name, ()) if value is not None]
+        if known:
+            seeds = f' ({len(known)} seeds)' if len(known) > 1 else ''
+            parts.append(f'{metric.label} {mean_and_deviation(known, metric.decimals)}{seeds}')
     return (f'{setting}: ' if setting and parts else '') + ', '.join(parts)
 
 
-def _measured(rows: Sequence[tuple[Any, Any]], results: Sequence[Any], metrics: Sequence[str]) -> list[Quotation]:
+def _measured(rows: Sequence[tuple[Table, Row]], results: Sequence[Result],
+              metrics: Sequence[str]) -> list[Quotation]:
     """What was measured with the recipe as it is, the newest of every seed: mean ± standard deviation."""
     quotations: list[Quotation] = []
     for table, row in rows:
         for setting in table.settings:
-            newest: dict[int | None, Any] = {}
-            for result in sorted(results, key=lambda result: result.test.date):
-                of_row = result.belongs_to(row) and result.setting == setting and _is_the_recipe(result)
-                if of_row and any(result.measured.get(metric) is not None for metric in metrics):
-                    newest[result.seed] = result
-            values = {metric: [result.measured[metric] for result in newest.values()
-                               if result.measured.get(metric) is not None] for metric in metrics}
-            spreads = {metric: f' ±{stdev(numbers):.{table.all_metrics[metric].decimals}f} ({len(numbers)} seeds)'
-                       for metric, numbers in values.items() if len(numbers) > 1}
-            means = {metric: mean(numbers) for metric, numbers in values.items() if numbers}
-            text = _numbers(table, means, setting, metrics, spreads)
+            newest = newest_by_seed(
+                result for result in results if result.belongs_to(row) and result.setting == setting
+                and _is_the_recipe(result) and any(result.measured.get(metric) is not None for metric in metrics))
+            values = {metric: [result.measured.get(metric) for result in newest.values()] for metric in metrics}
             date = max((result.test.date for result in newest.values()), default='')[:10]
-            _add(quotations, f'`tools/reproduce.py {table.name} --rows {row.name}`, {date}', [text])
+            _add(quotations, f'`tools/reproduce.py {table.name} --rows {row.name}`, {date}',
+                 [_numbers(table, values, setting, metrics)])
     return quotations
 
 
-def _is_the_recipe(result: Any) -> bool:
+def _is_the_recipe(result: Result) -> bool:
     """Whether a result is of the whole schedule, the recipe's batch and no options but the seed."""
     return (result.kind == 'full' and not result.options_but_seed
             and result.recipe_batch_size in (None, result.batch_size))
@@ -321,8 +321,6 @@ def _cells(row: ZooRow) -> tuple[str, ...]:
 
 
 if __name__ == '__main__':
-    from ..reproduction.results import read_results
-    from ..reproduction.tables import EVIDENCE_TABLES, read_tables
     from .model_zoo_figure import accuracy_points, draw_accuracy
     paper = read_tables()
     measured = [result for file in sorted((DOCS / 'results').rglob('*.jsonl')) for result in read_results(file, print)]

@@ -11,6 +11,7 @@ from ..models.names import resolve
 from ..models.public_weights import WEIGHTS
 from ..utils.config import find_config, load_config
 from .model_zoo import config_cost
+from .tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 ROLES = {'ours': 'Res2Net', 'baseline': 'baseline'}
 
 
-def accuracy_points(tables: Mapping[str, Any]) -> list[tuple[str, str, str, float, float]]:
+def accuracy_points(tables: Mapping[str, Table]) -> list[tuple[str, str, str, float, float]]:
     """The points of the figure.
 
     Args:
-        tables (Mapping[str, reproduction.tables.Table]): As for ``model_zoo.zoo_rows``.
+        tables (Mapping[str, Table]): As for ``model_zoo.zoo_rows``.
 
     Returns:
         list[tuple]: Model, family ('Res2Net' or 'baseline'), whose number it is ('paper' or 'published'), G
@@ -32,7 +33,7 @@ def accuracy_points(tables: Mapping[str, Any]) -> list[tuple[str, str, str, floa
     for table in tables.values():
         for row in table.rows.values():
             error = row.paper.get(None, {}).get('top1_err')
-            if row.data != 'imagenet' or error is None:
+            if not row.config or row.data != 'imagenet' or error is None:
                 continue
             cost = config_cost(load_config(find_config(row.config)))
             if cost:
