@@ -239,10 +239,10 @@ def _numbers(table: Table, values: Mapping[str, Sequence[float | None]], setting
              metrics: Sequence[str]) -> str:
     """Numbers with the labels of their metrics, of several seeds their mean; '' if there are none of these metrics."""
     parts = []
-    for metric in (table.all_metrics[name] for name in metrics):
-        known = [value for value in values.get(metric.name, ()) if value is not None]
+    for name in metrics:
+        known = [value for value in values.get(name, ()) if value is not None]
         if known:
-            seeds = f' ({len(known)} seeds)' if len(known) > 1 else ''
+            metric, seeds = table.all_metrics[name], f' ({len(known)} seeds)' if len(known) > 1 else ''
             parts.append(f'{metric.label} {mean_and_deviation(known, metric.decimals)}{seeds}')
     return (f'{setting}: ' if setting and parts else '') + ', '.join(parts)
 
