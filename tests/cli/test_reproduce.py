@@ -15,7 +15,7 @@ def test_list_of_tables(capsys):
 
 @pytest.mark.parametrize('arguments, message', [
     (['nosuch'], r"(?s)no table 'nosuch'; there are:.*table10 .*simplebaseline_r2n50_coco.py"),
-    (['ecssd_looks'], 'ecssd_looks trains nothing: it measures the nets of ecssd; python tools/misc/evidence.py ecssd_l'),
+    (['ecssd_looks'], 'ecssd_looks trains nothing: it measures the nets of ecssd; python tools/misc/evidence.py'),
     (['table7', '--rows', 'r50', 'r52'], 'table7 has no row r52; it has r50, r2n50_48w2s'),
     (['table4', '--rows', 'wrn', 'densenet_bc'], 'no config yet for wrn, densenet_bc'),
     (['table5', '--data', '/data'], 'name each: voc07=DIR coco=DIR'),
