@@ -74,7 +74,7 @@ def test_wheel_holds_the_package_configs_tools_and_index_and_nothing_else(wheel)
                 for path in project_files() if path.startswith(('res2net_mm/', *payload))}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if '.dist-info/' not in name} == expected
-    for name in ('py.typed', 'reproduction/tables.yml', 'acceleration/training/norm_kernels.cpp',
+    for name in ('py.typed', 'reproduction/tables.yml', 'acceleration/training/weight_gradient.h',
                  '.mim/configs/detection/README.md', '.mim/configs/_base_/fsdp.py',
                  '.mim/demo/weights/demo_faster_rcnn_r2n26.safetensors', '.mim/demo/LICENSE-BCCD'):
         assert f'res2net_mm/{name}' in expected

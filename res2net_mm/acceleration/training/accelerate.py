@@ -18,21 +18,23 @@ from .compilation import WithoutLimit, compile_blocks
 from .executor import FusedExecutor
 from .kernels import has_kernels
 from .plan import can_be_fused
+from .stem import run_stem
 
 
 def accelerate_training(model: nn.Module) -> nn.Module:
     """Make the training of a model faster, and smaller in memory.
 
-    On a CPU every Res2Net (or ResNet) block that is made of convolutions and batch norms computes its forward and its
-    backward pass in one piece. Outputs, gradients, running statistics, parameters and their names stay what they were,
-    up to rounding, and a backbone's outputs are in the layout of its input. A call runs layer by layer, as before,
+    On a CPU every Res2Net (or ResNet) block that is made of convolutions and batch norms, and a Res2Net's stem with its
+    pooling, compute their forward and their backward pass in one piece. Outputs, gradients, running statistics,
+    parameters and their names stay what they were, up to rounding, and a backbone's outputs are in the layout of its
+    input. A call runs layer by layer, as before,
 
-    * of a block with other layers: deformable convolutions, plugins, squeeze-and-excitation, other norms, layers that
-      were replaced or parametrized later, or layers with hooks;
+    * of a block, or a stem, with other layers: deformable convolutions, plugins, squeeze-and-excitation, other norms,
+      layers that were replaced or parametrized later, or layers with hooks;
     * in other types than float32 and float64, under autocast, without gradients, or on another device;
     * while something traces or transforms it: ``torch.compile``, ``torch.export``, ``torch.jit.trace``, ``torch.func``,
       forward-mode AD, modes that see every operator;
-    * of inputs that do not have the sizes of the block;
+    * of inputs that do not have the sizes of the block; of a stem whose own feature map is asked for;
     * with a warning, where the kernels cannot be compiled.
 
     What runs in one piece cannot be differentiated twice: the backward pass of a backward pass (``create_graph=True``)
@@ -61,6 +63,8 @@ def accelerate_training(model: nn.Module) -> nn.Module:
         for module in model.modules():
             if isinstance(module, (Backbone, Res2SharedHead)):
                 module.register_forward_hook(outputs_in_layout_of_input, with_kwargs=True)
+            if isinstance(module, Backbone):
+                module.stem_executor = run_stem
     return model
 
 
@@ -76,6 +80,8 @@ def remove_training_acceleration(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, Bottle2neck) and isinstance(module.executor, FusedExecutor):
             module.executor = None
+        if isinstance(module, Backbone):
+            module.stem_executor = None
         if isinstance(getattr(module, '_compiled_call_impl', None), WithoutLimit):
             module._compiled_call_impl = None
         for key, hook in list(module._forward_hooks.items()):

@@ -41,13 +41,20 @@ def save(ctx: Any, call: Call, identity: Tensor | None, zs: Sequence[Tensor], no
         norms (Sequence[Norm]): What the norms did.
         weights (Sequence[Tensor]): Weights of the convolutions.
     """
-    # PyTorch's norms save their weights and, unless they take the batch's, their statistics. A Norm is made of copies;
-    # but a step that fails in PyTorch because one of them was changed meanwhile fails here, too.
-    unchanged = [tensor for bn in call.norms for tensor in (
-        bn.weight, *(() if uses_batch_statistics(bn) else (bn.running_mean, bn.running_var)))]
     ctx.plan, ctx.form, ctx.on_backward = call.plan, call.origin.form, call.on_backward
     ctx.statistics = [norm.statistics for norm in norms]
-    ctx.save_for_backward(*zs, *weights, *(norm.vectors for norm in norms), identity, *unchanged, *call.origin.tensors)
+    ctx.save_for_backward(*zs, *weights, *(norm.vectors for norm in norms), identity, *saved_by_pytorch(call.norms),
+                          *call.origin.tensors)
+
+
+def saved_by_pytorch(norms: Sequence[BatchNorm2d]) -> list[Tensor]:
+    """What PyTorch's norms save of themselves: their weights and, unless they take the batch's, their statistics.
+
+    A :class:`Norm` is made of copies; but a step that fails in PyTorch because one of these was changed meanwhile is to
+    fail here, too.
+    """
+    return [tensor for bn in norms for tensor in (
+        bn.weight, *(() if uses_batch_statistics(bn) else (bn.running_mean, bn.running_var)))]
 
 
 class Saved:

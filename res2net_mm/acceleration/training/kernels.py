@@ -10,7 +10,8 @@ import torch
 
 from ..kernel_build import build, build_folder
 
-SOURCE = Path(__file__).with_name('norm_kernels.cpp')
+SOURCE = Path(__file__).with_name('kernels.cpp')
+FILES = [SOURCE, SOURCE.with_name('weight_gradient.h')]
 FLAGS = ['-O3', '-march=native', '-fopenmp', '-fno-math-errno', '-fno-trapping-math']
 
 
@@ -22,7 +23,7 @@ def kernels() -> Any:
         RuntimeError: If there is no C++ compiler, or no ninja.
         OSError: If the cache cannot be written.
     """
-    build(build_folder('norm_kernels', [SOURCE], FLAGS), SOURCE, FLAGS)
+    build(build_folder('training_kernels', FILES, FLAGS), SOURCE, FLAGS)
     return torch.ops.res2net_mm
 
 

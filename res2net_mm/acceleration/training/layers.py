@@ -1,4 +1,4 @@
-"""Convolutions and average poolings on feature maps in channels last, and their gradients.
+"""Convolutions and poolings on feature maps in channels last, and their gradients.
 
 A feature map in channels last is also a matrix (pixels, channels), which the kernels of norms take. The layers are
 described by values, not by modules: what a backward pass does is settled in the forward pass.
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d_with_indices
 
 from ..geometry import as_pair, convolved_size
+from .kernels import kernels
 
 CHANNELS_LAST = torch.channels_last
 
@@ -69,10 +70,16 @@ class Convolution:
         """
         if self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1:
             return pointwise_backward(grad, x, weight, needs, grad_x)
-        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
-        grad_input, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry,
-                                                                         (*needs, False))
-        if needs[0]:
+        by_pytorch = (needs[0], needs[1] and self.groups > 1)
+        grad_input = grad_weight = None
+        if any(by_pytorch):
+            geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+            grad_input, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry,
+                                                                             (*by_pytorch, False))
+        if needs[1] and self.groups == 1:
+            # PyTorch's takes up to twice as long for feature maps in channels last.
+            grad_weight = kernels().weight_gradient(x, grad, self.kernel_size, self.stride, self.padding, self.dilation)
+        if grad_input is not None:
             grad_input = grad_input.contiguous(memory_format=CHANNELS_LAST)
             grad_input = grad_input if grad_x is None else grad_input.add_(grad_x)
         return grad_input, grad_weight
@@ -128,4 +135,33 @@ class AveragePool:
         """The gradient of the input x, of which the size alone counts."""
         grad_x = torch.ops.aten.avg_pool2d_backward(grad, x, self.kernel_size, self.stride, self.padding,
                                                     self.ceil_mode, self.count_include_pad, None)
+        return grad_x.contiguous(memory_format=CHANNELS_LAST)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """A 2D max pooling."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    ceil_mode: bool
+
+    @classmethod
+    def of(cls, pool: nn.MaxPool2d) -> MaxPool:
+        """What a layer computes."""
+        return cls(as_pair(pool.kernel_size), as_pair(pool.stride), as_pair(pool.padding), as_pair(pool.dilation),
+                   pool.ceil_mode)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output, channels last, and where its values were in the input."""
+        out, indices = max_pool2d_with_indices(x, self.kernel_size, self.stride, self.padding, self.dilation,
+                                               self.ceil_mode)
+        return out.contiguous(memory_format=CHANNELS_LAST), indices
+
+    def backward(self, grad: Tensor, like: Tensor, indices: Tensor) -> Tensor:
+        """The gradient of an input, of which only a tensor of its size is given."""
+        grad_x = torch.ops.aten.max_pool2d_with_indices_backward(
+            grad, like, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, indices)
         return grad_x.contiguous(memory_format=CHANNELS_LAST)

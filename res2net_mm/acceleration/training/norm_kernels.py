@@ -1,6 +1,6 @@
 """Batch norm, addition and ReLU in one pass over memory, on a CPU, forwards and backwards.
 
-The kernels are in ``norm_kernels.cpp``. Every tensor is a matrix (pixels, channels), in float32 or float64, and may be
+The kernels are in ``kernels.cpp``. Every tensor is a matrix (pixels, channels), in float32 or float64, and may be
 a slice of a wider one; the kernels check that what they are given fits together.
 """
 from __future__ import annotations

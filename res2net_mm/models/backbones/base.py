@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class Backbone(Scriptable, PretrainedModule):
     stage_strides: Sequence[int]
     stem_channels: int
     stem_stride: int
+    # Takes a backbone and images to what goes into the first stage, in place of ``run_stem``.
+    stem_executor: Callable[[Backbone, Tensor], Tensor] | None = None
 
     def __init__(self,
                  out_indices: Sequence[int | str],
@@ -107,14 +109,21 @@ class Backbone(Scriptable, PretrainedModule):
             tuple[Tensor]: For each output (n, c, h/t, w/t), sizes rounded up, with c and t as ``out_channels`` and
             ``out_strides`` have them.
         """
-        x = self.forward_stem(x)
-        outs = [x] if 'stem' in self.out_indices else []
-        x = self.after_stem(x)
+        outs = []
+        if 'stem' in self.out_indices:
+            outs.append(self.forward_stem(x))
+            x = self.after_stem(outs[0])
+        else:
+            x = self.run_stem(x) if self.stem_executor is None else self.stem_executor(self, x)
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def run_stem(self, x: Tensor) -> Tensor:
+        """(n, in_channels, h, w) -> what goes into the first stage, layer by layer."""
+        return self.after_stem(self.forward_stem(x))
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> the feature map of the stem."""

@@ -1,6 +1,7 @@
-// Batch norm, addition and ReLU in one pass over memory, forwards and backwards, on a CPU.
+// Batch norm, addition and ReLU in one pass over memory, forwards and backwards, on a CPU; and the gradient of a
+// convolution's weight, of which weight_gradient.h is the arithmetic.
 //
-// Every tensor is a matrix of pixels x channels: the channels of a pixel side by side, the pixels at any distance, so
+// Of the norms every tensor is a matrix of pixels x channels: the channels of a pixel side by side, the pixels at any distance, so
 // that it may be a slice of a wider one. Of every channel a norm is  z * scale + shift.
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
@@ -9,6 +10,8 @@
 
 #include <algorithm>
 #include <vector>
+
+#include "weight_gradient.h"
 
 using at::Tensor;
 using Optional = c10::optional<Tensor>;
@@ -238,6 +241,38 @@ Tensor normalise_backward(const Tensor& grad, const Optional& grad2, const Optio
   return affine;
 }
 
+void check_feature_map(const Tensor& tensor, const Tensor& grad, const char* name) {
+  TORCH_CHECK(tensor.layout() == at::kStrided && tensor.device().is_cpu() && !tensor.is_neg() && tensor.dim() == 4 &&
+                  tensor.scalar_type() == grad.scalar_type() && tensor.size(0) == grad.size(0) &&
+                  tensor.is_contiguous(at::MemoryFormat::ChannelsLast),
+              name, " is no feature map in channels last of as many images, and of the type, as grad: ", tensor.sizes(),
+              ' ', tensor.scalar_type());
+}
+
+// The gradient of the weight of a convolution without groups, of its input and its output's gradient.
+Tensor weight_gradient_of(const Tensor& input, const Tensor& grad, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                          at::IntArrayRef padding, at::IntArrayRef dilation) {
+  check_feature_map(grad, grad, "grad");
+  check_feature_map(input, grad, "input");
+  for (int64_t i = 0; i < 2; ++i) {
+    TORCH_CHECK(kernel_size[i] > 0 && stride[i] > 0 && padding[i] >= 0 && dilation[i] > 0, "no such convolution");
+    const int64_t room = input.size(2 + i) + 2 * padding[i] - dilation[i] * (kernel_size[i] - 1) - 1;
+    TORCH_CHECK(room >= 0 && grad.size(2 + i) == room / stride[i] + 1, "grad is of ", grad.sizes(), ", and not of the "
+                "size that the convolution makes of ", input.sizes());
+  }
+  if (grad.numel() == 0 || input.numel() == 0)
+    return at::zeros({grad.size(1), input.size(1), kernel_size[0], kernel_size[1]}, grad.options());
+  const weight_gradient::Geometry geometry{
+      input.size(0), input.size(2), input.size(3), input.size(1), grad.size(2), grad.size(3), grad.size(1),
+      kernel_size[0], kernel_size[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
+  Tensor result = at::empty({grad.size(1), input.size(1), kernel_size[0], kernel_size[1]},
+                            grad.options().memory_format(at::MemoryFormat::Contiguous));
+  AT_DISPATCH_FLOATING_TYPES(grad.scalar_type(), "weight_gradient", [&] {
+    weight_gradient::compute<scalar_t>(geometry, input, grad, result);
+  });
+  return result;
+}
+
 }  // namespace
 
 TORCH_LIBRARY(res2net_mm, library) {
@@ -247,4 +282,6 @@ TORCH_LIBRARY(res2net_mm, library) {
   library.def("normalise_backward(Tensor grad, Tensor? grad2, Tensor? addend, bool relu, Tensor z, Tensor scale, "
               "Tensor shift, Tensor mean, Tensor invstd, bool statistics, Tensor(a!)? masked, Tensor(b!) out) -> Tensor",
               &normalise_backward);
+  library.def("weight_gradient(Tensor input, Tensor grad, int[2] kernel_size, int[2] stride, int[2] padding, "
+              "int[2] dilation) -> Tensor", &weight_gradient_of);
 }
