@@ -56,12 +56,12 @@ class MeasuringSettings:
     def describe(self) -> dict:
         """What the numbers of a run are measured with, for its report: code, machine, date and these settings."""
         return dict(provenance(str(self.device)), command=self.command, threads=torch.get_num_threads(),
-                    dtype=self.dtype, rounds=self.rounds)
+                    instructions=torch.backends.cpu.get_cpu_capability(), dtype=self.dtype, rounds=self.rounds)
 
 
 # What a page says of a run, from what ``describe`` returns.
-MEASURED = ('{device}, {threads} threads, PyTorch {torch}, commit {commit}, {date}; {dtype}, {rounds} rounds, '
-            'interleaved')
+MEASURED = ('{device}, {threads} threads with {instructions}, PyTorch {torch}, commit {commit}, {date}; {dtype}, '
+            '{rounds} rounds, interleaved')
 
 
 # 1. Times.
