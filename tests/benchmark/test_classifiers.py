@@ -38,6 +38,15 @@ def test_command(tmp_path, capsys):
     assert 'res2net50_26w4s' in capsys.readouterr().out
 
 
+def test_without_resnet50_there_is_no_figure(tmp_path, capsys):
+    main(['res2net50_26w4s', '--batch-sizes', '1', '--rounds', '1', '--image-size', '32', '--device', 'cpu', '--out',
+          str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['benchmark.json', 'benchmark.md']
+    page = (tmp_path / 'benchmark.md').read_text()
+    assert '| 1 | res2net50_26w4s | res2net_mm | eager |' in page and '.png' not in page
+    assert '.png' not in capsys.readouterr().out
+
+
 def test_ratios_of_the_paper():
     """The issue of Table 3: 148, 153, 172 and 106 ms beside ResNet-50's 149."""
     ratios = {name: round(classifiers.published_time_ratio(name), 2) for name in classifiers.DEFAULT_ARCHS}

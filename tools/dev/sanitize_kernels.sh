@@ -21,4 +21,4 @@ chmod +x "$folder/g++"
 libraries="$(c++ -print-file-name=libasan.so) $(c++ -print-file-name=libubsan.so)"
 CXX="$folder/g++" TORCH_EXTENSIONS_DIR="$folder/extensions" LD_PRELOAD="$libraries" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-  "$python" -m pytest tests/acceleration/test_norm_kernels.py tests/acceleration/test_native.py -p no:cacheprovider
+  "$python" -m pytest tests/acceleration/test_{norm_kernels,weight_gradient,stem,native}.py -p no:cacheprovider
