@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .eager import is_eager
-from .fused_conv import NotFiniteError, is_finite, operators_alone
+from .fused_conv import NotFiniteError, has_finite_sum, operators_alone
 
 HOOKS = [name for name in vars(nn.Module()) if 'hook' in name and 'state_dict' not in name]  # those of calls
 
@@ -40,7 +40,7 @@ class AcceleratedBackbone(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the backbone; what goes in and what comes out is as the original has it."""
         try:
-            if is_eager(x) and x.device.type == 'cpu' and not is_finite(x):
+            if is_eager(x) and x.device.type == 'cpu' and not has_finite_sum(x):
                 raise NotFiniteError('the images are not finite')
             return self.runner(x)
         except NotFiniteError:

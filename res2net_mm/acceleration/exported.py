@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.openvino_core import openvino_core
-from .fused_conv import is_finite
+from .fused_conv import has_finite_sum
 from .prepared_sizes import PreparedSizes
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Exported(nn.Module):
         name = type(self).__name__
         if images.device.type != 'cpu' or images.dtype != torch.float32:
             raise ValueError(f'{name} runs float32 on the CPU, not {images.dtype} on {images.device}')
-        if not is_finite(images):  # ReLUs and poolings of libraries make numbers of them
+        if not has_finite_sum(images):  # ReLUs and poolings of libraries make numbers of them
             raise ValueError(f'{name}: the images are not finite')
         if torch.is_grad_enabled() and images.requires_grad:
             raise ValueError(f'{name} has no gradients: call it under torch.no_grad(), or detach the images')

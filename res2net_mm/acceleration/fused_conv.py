@@ -36,8 +36,8 @@ def are_operators_alone() -> bool:
     return _operators_alone.get()
 
 
-def is_finite(x: Tensor) -> bool:
-    """Whether a tensor holds finite numbers alone; their sum is, too, if they are no larger than images or weights.
+def has_finite_sum(x: Tensor) -> bool:
+    """Whether the sum of a tensor is finite, as it is of images and weights unless one of their numbers is not.
 
     On a CPU it is NumPy's. After one of PyTorch's, its threads stay awake for some milliseconds, and take the time of
     those that run the network.
@@ -160,7 +160,7 @@ class FusedConv(nn.Module):
         if not all(tensor.dtype == torch.float32 and tensor.is_cpu and not tensor.is_inference()
                    for tensor in (weight, bias)):
             return None
-        if not is_finite(weight) or not is_finite(bias):
+        if not has_finite_sum(weight) or not has_finite_sum(bias):
             raise NotFiniteError('weights of a convolution are not finite')
         dense = channels_last(weight.detach())
         self._packed = Packed(weight, bias, weight._version, bias._version, weight.data_ptr(), dense, x.shape)

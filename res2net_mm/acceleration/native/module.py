@@ -14,7 +14,7 @@ from torch.fx.passes.split_module import split_module
 from torch.nn.modules import module as torch_module
 
 from ..eager import is_cpu_autocast_on, is_eager
-from ..fused_conv import FusedConv, NotFiniteError, are_operators_alone, is_finite
+from ..fused_conv import FusedConv, NotFiniteError, are_operators_alone, has_finite_sum
 from ..kernel_build import build, build_folder
 from .program import CONVOLUTION, OUTPUT, Buffer, Compiled, Layer, as_array, calls_split, compiled, is_native, is_part
 
@@ -153,7 +153,7 @@ class NativeLayers(nn.Module):
         state = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors]
         current = self._network
         if current is None or current[0] != state:
-            if not all(map(is_finite, tensors)):
+            if not all(map(has_finite_sum, tensors)):
                 raise NotFiniteError('weights of a convolution are not finite')
             current = self._network = state, tensors, Network(self.program, tensors, self.winograd)
         return current[2]
