@@ -76,7 +76,7 @@ def test_scores_and_classes(folder, tmp_path):
     assert results[0].prediction.labels.tolist() == [1] and read(tmp_path / 'r.json')[0]['category'] == 'disc'
     with pytest.raises(UserError, match="class 'squares' is none of stand_in; did you mean square?"):
         predict(Model(), folder, classes=['squares'])
-    with pytest.raises(UserError, match="class 'x' is none of stand_in: there are square, disc"):
+    with pytest.raises(UserError, match="class 'x' is none of stand_in; there are square, disc"):
         predict(Model(), folder, classes=['x'])
 
 
