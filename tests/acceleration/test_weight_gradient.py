@@ -67,7 +67,8 @@ def test_threads(threads):
 
 @pytest.mark.parametrize('shape', [(0, 3, 8, 8), (2, 0, 8, 8)])
 def test_nothing(shape):
-    grad = kernels().weight_gradient(torch.zeros(shape), torch.zeros(shape[0], 5, 8, 8), *GEOMETRIES['3x3'])
+    x, grad = (torch.zeros(size).contiguous(memory_format=torch.channels_last) for size in (shape, (shape[0], 5, 8, 8)))
+    grad = kernels().weight_gradient(x, grad, *GEOMETRIES['3x3'])
     assert torch.equal(grad, torch.zeros(5, shape[1], 3, 3))
 
 
