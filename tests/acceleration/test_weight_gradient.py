@@ -27,10 +27,10 @@ def random(*shape, dtype=torch.float64):
     return torch.randn(*shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
 
 
-def both_gradients(x, channels, geometry, dtype=torch.float64):
+def both_gradients(x, channels, geometry):
     kernel_size, stride, padding, dilation = geometry
-    weight = torch.randn(channels, x.shape[1], *kernel_size, dtype=dtype)
-    grad = random(*torch.conv2d(x, weight, None, stride, padding, dilation).shape, dtype=dtype)
+    weight = torch.randn(channels, x.shape[1], *kernel_size, dtype=x.dtype)
+    grad = random(*torch.conv2d(x, weight, None, stride, padding, dilation).shape)
     _, wanted, _ = torch.ops.aten.convolution_backward(
         grad, x, weight, None, stride, padding, dilation, False, (0, 0), 1, (False, True, False))
     return kernels().weight_gradient(x, grad, *geometry), wanted

@@ -16,7 +16,7 @@ from .context import Call
 from .kernels import has_kernels
 from .layers import CHANNELS_LAST
 from .origin import Origin
-from .plan import call_can_be_fused, can_be_fused, convs_and_norms, make_plan
+from .plan import call_can_be_fused, can_be_fused, convs_and_norms, make_plan, parameters_of
 
 MOST_STEPS = 5  # from a tensor that is kept to one that is made from it again
 
@@ -75,8 +75,7 @@ class FusedExecutor:
         convs, norms = convs_and_norms(block, identity is None)
         mark = object()
         call = Call(make_plan(block, identity is None), norms, origin or Origin(x), partial(self._forget, mark))
-        out = FusedBlock.apply(call, x, identity, *(parameter for conv, norm in zip(convs, norms)
-                                                    for parameter in (conv.weight, norm.weight, norm.bias)))
+        out = FusedBlock.apply(call, x, identity, *parameters_of(convs, norms))
         self._latest = None
         if keeps and out.requires_grad:
             self._latest = Latest(weakref.ref(out, forget_later(self, mark)), out._version, call.origin, mark)

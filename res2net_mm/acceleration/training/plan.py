@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,11 @@ def convs_and_norms(block: Bottle2neck, shortcut: bool = True) -> tuple[list[nn.
         convs.append(block.downsample[-2])
         norms.append(block.downsample[-1])
     return convs, norms
+
+
+def parameters_of(convs: Iterable[nn.Module], norms: Iterable[nn.Module]) -> list[Tensor]:
+    """Of every convolution, in order: its weight and its norm's weight and bias."""
+    return [parameter for conv, norm in zip(convs, norms) for parameter in (conv.weight, norm.weight, norm.bias)]
 
 
 def make_plan(block: Bottle2neck, shortcut: bool) -> Plan:
@@ -108,14 +114,28 @@ def call_can_be_fused(block: Bottle2neck, x: Tensor, identity: Tensor | None) ->
 
     If not, the layers do: call their hooks, broadcast, cast, or say what is wrong.
     """
-    convs, norms = convs_and_norms(block, identity is None)
-    tensors = [x, *(conv.weight for conv in convs), *(tensor for norm in norms for tensor in batch_norm_tensors(norm))]
-    tensors += [] if identity is None else [identity]
-    return (torch.is_grad_enabled() and is_eager(*tensors) and not is_cpu_autocast_on()
-            and x.dtype in (torch.float32, torch.float64)
-            and all(tensor.device.type == 'cpu' and tensor.dtype == x.dtype for tensor in tensors)
-            and not any(has_hooks(module) for module in block.modules() if module is not block)
+    modules = [module for module in block.modules() if module is not block]
+    return (kernels_can_run(*convs_and_norms(block, identity is None), modules, x, identity)
             and channels_fit(block, x, identity) and sizes_fit(block, x, identity))
+
+
+def kernels_can_run(convs: Sequence[nn.Module], norms: Sequence[nn.Module], modules: Iterable[nn.Module],
+                    *inputs: Tensor | None) -> bool:
+    """Whether nobody could tell that the kernels stand for some layers in a call, and the kernels know the types.
+
+    Args:
+        convs (Sequence[nn.Module]): The convolutions.
+        norms (Sequence[nn.Module]): Their norms.
+        modules (Iterable[nn.Module]): All that the call would run; none may have hooks.
+        *inputs (Tensor | None): What goes in; None is left out.
+    """
+    given = [tensor for tensor in inputs if tensor is not None]
+    tensors = [*given, *(conv.weight for conv in convs),
+               *(tensor for norm in norms for tensor in batch_norm_tensors(norm))]
+    return (torch.is_grad_enabled() and is_eager(*tensors) and not is_cpu_autocast_on()
+            and given[0].dtype in (torch.float32, torch.float64)
+            and all(tensor.device.type == 'cpu' and tensor.dtype == given[0].dtype for tensor in tensors)
+            and not any(map(has_hooks, modules)))
 
 
 def channels_fit(block: Bottle2neck, x: Tensor, identity: Tensor | None) -> bool:
@@ -125,9 +145,13 @@ def channels_fit(block: Bottle2neck, x: Tensor, identity: Tensor | None) -> bool
     convs, norms = convs_and_norms(block, identity is None)
     inner, out = block.scales * block.width, len(block.conv3.weight)
     channels = [(x.shape[1], inner), *[(block.width, block.width)] * len(block.convs), (inner, out), (x.shape[1], out)]
-    return all(conv.weight.shape == (after, before // conv.groups, *conv.kernel_size) and before % conv.groups == 0
-               and all(tensor.shape == (after, ) for tensor in batch_norm_tensors(norm))
-               for (before, after), conv, norm in zip(channels, convs, norms))
+    return all(have_channels(conv, norm, *of_layers) for of_layers, conv, norm in zip(channels, convs, norms))
+
+
+def have_channels(conv: nn.Module, norm: nn.Module, before: int, after: int) -> bool:
+    """Whether a convolution and its norm take so many channels to so many."""
+    return (before % conv.groups == 0 and conv.weight.shape == (after, before // conv.groups, *conv.kernel_size)
+            and all(tensor.shape == (after, ) for tensor in batch_norm_tensors(norm)))
 
 
 def sizes_fit(block: Bottle2neck, x: Tensor, identity: Tensor | None) -> bool:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from ...models.backbones.base import Backbone
 from ...models.backbones.res2net import Res2Net
-from ..eager import has_hooks, is_cpu_autocast_on, is_eager
+from ..eager import is_eager
 from ..graph import is_ours
 from .context import saved_by_pytorch
 from .kernels import has_kernels
 from .layers import CHANNELS_LAST, Convolution, MaxPool, as_feature_map, as_matrix
-from .norm_kernels import Norm, batch_norm, batch_norm_tensors, normalise, normalise_backward
-from .plan import are_known
+from .norm_kernels import Norm, batch_norm, normalise, normalise_backward
+from .plan import are_known, have_channels, kernels_can_run, parameters_of
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,12 @@ def stem_can_be_fused(backbone: Backbone) -> bool:
 
 def images_can_be_fused(stem: Stem, images: Tensor) -> bool:
     """Whether FusedStem computes what the layers of a stem do with these images; if not, the layers do."""
-    tensors = [images, *(conv.weight for conv in stem.convs),
-               *(tensor for norm in stem.norms for tensor in batch_norm_tensors(norm))]
-    if not (torch.is_grad_enabled() and is_eager(*tensors) and not is_cpu_autocast_on() and images.dim() == 4
-            and images.dtype in (torch.float32, torch.float64)
-            and all(tensor.device.type == 'cpu' and tensor.dtype == images.dtype for tensor in tensors)
-            and not any(map(has_hooks, stem.modules))):
+    if images.dim() != 4 or not kernels_can_run(stem.convs, stem.norms, stem.modules, images):
         return False
     channels, size = images.shape[1], (images.shape[2], images.shape[3])
     for conv, norm in zip(stem.convs, stem.norms):
         out = len(conv.weight)
-        if (channels % conv.groups or conv.weight.shape != (out, channels // conv.groups, *conv.kernel_size)
-                or any(tensor.shape != (out, ) for tensor in batch_norm_tensors(norm))):
+        if not have_channels(conv, norm, channels, out):
             return False
         channels, size = out, Convolution.of(conv).output_size(size)
         if min(size) < 1 or len(images) * size[0] * size[1] < 2:  # PyTorch has something to say about these
@@ -97,8 +91,7 @@ def run_stem(backbone: Backbone, images: Tensor) -> Tensor:
     if is_eager(images) and stem_can_be_fused(backbone) and has_kernels():
         stem = Stem.of(backbone)
         if images_can_be_fused(stem, images):
-            return FusedStem.apply(stem, images, *(parameter for conv, norm in zip(stem.convs, stem.norms)
-                                                   for parameter in (conv.weight, norm.weight, norm.bias)))
+            return FusedStem.apply(stem, images, *parameters_of(stem.convs, stem.norms))
     return backbone.run_stem(images)
 
 
