@@ -102,18 +102,13 @@ def model_cost(row: Row) -> tuple[int, int]:
     return count(cfg.model.backbone, size, head.num_classes if head else 1)
 
 
-def name_of(row: Row) -> str:
-    """The model with its width and scale."""
-    return ' '.join(filter(None, (row.model, row.split)))
-
-
 def rows_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
     """The models with their cost, and what was measured: mean ±deviation of every metric."""
     metrics = tested(table)
     lines = []
     for experiment in experiments.values():
         params, macs = model_cost(experiment.row)
-        lines.append((name_of(experiment.row), f'{params / 1e6:.2f}', f'{macs / 1e6:.0f}', len(experiment.results),
+        lines.append((experiment.row.model_name, f'{params / 1e6:.2f}', f'{macs / 1e6:.0f}', len(experiment.results),
                       *(mean_and_deviation(list(experiment.values(metric.name).values()), metric.decimals) or '-'
                         for metric in metrics)))
     return markdown_table(('model', 'M parameters', 'M multiply-adds', 'seeds', *(metric.label for metric in metrics)),
@@ -139,7 +134,7 @@ def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> st
         for metric in tested(table):
             difference = paired_difference(ours, twin, metric.name)
             if difference:
-                lines.append((f'{name_of(ours.row)} minus {name_of(twin.row)}', metric.label,
+                lines.append((f'{ours.row.model_name} minus {twin.row.model_name}', metric.label,
                               f'{difference.mean:+.{metric.decimals}f}', format_interval(metric, difference),
                               ', '.join(f'{value:+.{metric.decimals}f}' for value in difference.values)))
     return markdown_table(('difference', 'metric', 'mean', '95 % interval', 'by seed'), lines) + '\n\n' if lines else ''
@@ -160,7 +155,7 @@ def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
         differences = {metric: paired_difference(ours, twin, metric.name) for metric in tested(table)}
         known = {metric: difference for metric, difference in differences.items() if difference}
         number = max((len(difference.values) for difference in known.values()), default=0)
-        pair = f'{name_of(ours.row)} beside {name_of(twin.row)}'
+        pair = f'{ours.row.model_name} beside {twin.row.model_name}'
         if number == 1:
             sentences.append(f'{pair}: one seed, so that nothing can be told from chance.')
         elif number:

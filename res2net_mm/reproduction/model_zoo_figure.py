@@ -37,8 +37,7 @@ def accuracy_points(tables: Mapping[str, Table]) -> list[tuple[str, str, str, fl
                 continue
             cost = config_cost(load_config(find_config(row.config)))
             if cost:
-                name, family = ' '.join(filter(None, (row.model, row.split))), ROLES[row.role]
-                points.append((name, family, 'paper', cost[1] / 1e9, round(100 - error, 3)))
+                points.append((row.model_name, ROLES[row.role], 'paper', cost[1] / 1e9, round(100 - error, 3)))
     for weights in WEIGHTS:
         if weights.config or not weights.accuracies or 'SSLD' in weights.note:
             continue

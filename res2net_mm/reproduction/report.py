@@ -148,8 +148,7 @@ def list_tables(tables: Mapping[str, Table]) -> str:
     for table in tables.values():
         lines.append(f'{table.name}  {table.title}')
         for row in table.models:
-            model = ' '.join(filter(None, (row.model, row.split)))
-            lines.append(f'    {row.name:22} {model:28} {row.config or "no config yet"}')
+            lines.append(f'    {row.name:22} {row.model_name:28} {row.config or "no config yet"}')
     return '\n'.join(lines)
 
 

@@ -77,6 +77,11 @@ class Row:
         return f'{self.table}/{self.name}'
 
     @property
+    def model_name(self) -> str:
+        """The model with its width and scale: 'Res2Net-50 26w4s'."""
+        return ' '.join(filter(None, (self.model, self.split)))
+
+    @property
     def published_metrics(self) -> set[str]:
         """Names of the metrics that have a published number in any setting."""
         return {metric for source in (self.paper, self.official) for numbers in source.values() for metric in numbers}
