@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS
 from ..datasets.checks import BuiltModel, BuiltSplit, check_data, check_splits
 from ..utils.config_types import argument_names, config_class
 from ..utils.errors import UserError
+from ..utils.whole_file import NoSpaceError
 from .arguments import accelerate_argument, common_arguments, read_config
 from .command import run_command
 from .device import choose_device
@@ -70,10 +71,15 @@ def test(args: Namespace) -> None:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     from ..engine.hooks import AccelerateTesting, LoadWholeCheckpoint
+    from ..engine.whole_files import whole_files
     runner.register_hook(LoadWholeCheckpoint(args.checkpoint, args.config))
     if args.accelerate:
         runner.register_hook(AccelerateTesting(args.accelerate))
-    metrics = runner.test()
+    try:
+        with whole_files():  # mmengine has every process write the metrics, all into one file
+            metrics = runner.test()
+    except NoSpaceError as error:
+        raise UserError(f'{error}') from error
     if table:
         print_beside_paper(table, metrics)
 

@@ -38,7 +38,8 @@ class WholeFileBackend(LocalBackend):
 def whole_files() -> Iterator[None]:
     """Within it, every local file that mmengine writes in this process is written by WholeFileBackend.
 
-    The strategies of mmengine's FlexibleRunner cannot be told a backend for their checkpoints.
+    The strategies of mmengine's FlexibleRunner cannot be told a backend for their checkpoints, nor can its LoggerHook,
+    which writes the metrics of a test from every process into the same file.
     """
     before = type(get_file_backend('.'))
     register_backend('local', WholeFileBackend, force=True, prefixes='')
