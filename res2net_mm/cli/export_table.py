@@ -91,16 +91,13 @@ def write_export_page(args: Namespace) -> None:
 
 
 def export_table(rows: Sequence[dict]) -> str:
-    """The rows as a Markdown table, and what they were measured with."""
-    from ..benchmark.timing import MEASURED
+    """The rows as a Markdown table, and what they were measured with, a line each where that differs."""
     lines = [(f'`{row["name"]}`', row['task'], target, found.get('works', ''), found.get('error', ''),
               found.get('size', ''), *(f'{found[key]:.0f}' if key in found else '' for key in ('ms', 'eager', 'best')),
               found.get('backend', '')) for row in rows for target, found in row['targets'].items()]
     heads = ('model', 'task', 'target', 'works', 'largest error', 'MiB', 'ms', 'eager, ms', 'accelerate, ms', 'by')
-    timed = any(line[6] for line in lines)
-    measured = rows[-1]["measured"] if rows else {}
-    settings = MEASURED.format(**measured) if timed else f"PyTorch {measured.get('torch')}"
-    return f'{markdown_table(heads, lines)}\n\n{settings}.'
+    settings = dict.fromkeys(f'{row["measured"]}.' for row in rows)
+    return '\n\n'.join((markdown_table(heads, lines), *settings))
 
 
 def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> dict[str, Any]:
@@ -112,7 +109,7 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
     from ..apis.exporting.checks import toolbox_batch
     from ..apis.exporting.formats import SUFFIXES, file_size
     from ..apis.preparation import prepare_image
-    from ..benchmark.timing import MeasuringSettings, time_rounds
+    from ..benchmark.timing import MEASURED, MeasuringSettings, time_rounds
     if name in SMALL_IMAGES:
         images = [cv2.resize(image, SMALL_IMAGES[name], interpolation=cv2.INTER_AREA) for image in images]
     loaded = random_model_of(name, images)
@@ -141,7 +138,8 @@ def measure_row(name: str, images: Sequence[np.ndarray], timed: bool = True) -> 
             targets[target].update(ms=ms[target], eager=ms['eager'])
             if backend:
                 targets[target].update(best=ms[backend], backend=backend.partition(' ')[2])
-    measured = MeasuringSettings(torch.device('cpu'), rounds=ROUNDS).describe()
+    provenance = MeasuringSettings(torch.device('cpu'), rounds=ROUNDS).describe()
+    measured = MEASURED.format(**provenance) if timed else f'PyTorch {torch.__version__}'
     return dict(name=name, task=loaded.task, targets=targets, measured=measured)
 
 

@@ -80,7 +80,7 @@ def test_a_public_detector_by_name(shapes, trained, tmp_path, monkeypatch, capsy
 @pytest.mark.slow
 def test_accelerated(shapes, trained, tmp_path, monkeypatch):
     """tools/test.py --accelerate reports the same metrics; its file takes its name when it is complete."""
-    monkeypatch.setattr(LocalBackend, 'put_text', lambda backend, text, path: pytest.fail(f'{path} is written in place'))
+    monkeypatch.setattr(LocalBackend, 'put_text', lambda backend, text, path: pytest.fail(f'{path} written in place'))
     checkpoint = (trained / 'last_checkpoint').read_text()
     results = []
     for name, flags in (('plain', []), ('fast', ['--accelerate'])):
