@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..utils.errors import UserError
+from ..utils.images import write_image
 from ..utils.whole_file import NO_SPACE, UNFINISHED, NoSpaceError, missing_space, whole_file
 from .inputs import Frame, Input
 
@@ -130,11 +131,7 @@ class Pictures:
         if one.is_moving:
             self._write_frame(path, frame, drawn)
             return
-        encoded, content = cv2.imencode(path.suffix, drawn)
-        if not encoded:
-            raise UserError(f"'{path}' cannot be written: OpenCV writes no {path.suffix} file of this size")
-        with whole_file(path, content.nbytes) as file:
-            file.write(content.tobytes())
+        write_image(path, drawn)
 
     def _write_frame(self, path: Path, frame: Frame, drawn: np.ndarray) -> None:
         size = (drawn.shape[1], drawn.shape[0])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..apis.prediction import Prediction
 from ..utils.errors import UserError
-from ..utils.images import image_defect, max_pixels, read_header, read_image
+from ..utils.images import image_defect, max_pixels, read_header, read_image, write_image
 from ..utils.text import number_duplicates, shorten
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def explain_image(model: ExplainedModel, image: np.ndarray) -> Map:
     start = perf_counter()
     with TemporaryDirectory() as folder:  # config's transforms load from files
         file = Path(folder) / 'image.png'
-        cv2.imwrite(str(file), image)
+        write_image(file, image, durable=False)
         prepared = model.prepare_image(file)
     heat, answer = model.explain(prepared)
     milliseconds = 1000 * (perf_counter() - start)

@@ -185,10 +185,10 @@ def write_images(folder: Path, bccd: Path | None) -> None:
     Raises:
         UserError: If ``bccd`` is None or does not hold the images.
     """
-    import cv2
     import numpy as np
 
     from ..datasets.shapes import CLASSES, draw_image, draw_one_shape
+    from ..utils.images import write_image
     source = checked_bccd(bccd) / 'BCCD' / 'JPEGImages'
     photos = [source / f'{name}.jpg' for name in HELD_OUT]
     missing = [str(path) for path in photos if not path.is_file()]
@@ -200,9 +200,7 @@ def write_images(folder: Path, bccd: Path | None) -> None:
                    for seed, name in enumerate(CLASSES, ONE_SHAPE_SEED)})
     (folder / 'one_shape').mkdir(exist_ok=True)
     for name, image in images.items():
-        _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        with whole_file(folder / f'{name}.jpg') as file:
-            file.write(encoded.tobytes())
+        write_image(folder / f'{name}.jpg', image, quality=90)
     for number, path in enumerate(photos, 1):
         with whole_file(folder / f'blood_cells_{number}.jpg') as file:
             file.write(path.read_bytes())

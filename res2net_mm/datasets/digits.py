@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .image_folders import write_image
+from .image_folders import write_image_of_class
 
 
 def write_digits(root: str | Path) -> None:
@@ -23,4 +23,4 @@ def write_digits(root: str | Path) -> None:
     train, val = train_test_split(np.arange(len(images)), test_size=1 / 3, stratify=digits.target, random_state=0)
     for split, indices in (('train', train), ('val', val)):
         for index in indices:
-            write_image(root, split, str(digits.target[index]), index, images[index])
+            write_image_of_class(root, split, str(digits.target[index]), index, images[index])

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ..utils.images import write_image
 
-def write_image(root: str | Path, split: str, class_name: str, index: int, image: np.ndarray) -> Path:
+
+def write_image_of_class(root: str | Path, split: str, class_name: str, index: int, image: np.ndarray) -> Path:
     """Write an image of a class.
 
     Args:
@@ -19,9 +20,12 @@ def write_image(root: str | Path, split: str, class_name: str, index: int, image
 
     Returns:
         Path: The file.
+
+    Raises:
+        OSError: If it cannot be written.
     """
     folder = Path(root) / split / class_name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f'{index:05d}.png'
-    cv2.imwrite(str(file), image)
+    write_image(file, image, durable=False)
     return file

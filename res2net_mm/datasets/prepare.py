@@ -25,7 +25,7 @@ import numpy as np
 from ..utils.errors import UserError
 from ..utils.whole_file import whole_folder
 from .blood_cells import write_cells
-from .image_folders import write_image
+from .image_folders import write_image_of_class
 from .saliency_folders import find_files
 
 CIFAR10_BATCHES = 'cifar-10-batches-py'
@@ -120,7 +120,7 @@ def prepare_cifar10(folders: Sequence[Path], target: Path) -> None:
             except RuntimeError as error:
                 raise UserError(f"'{batches / CIFAR10_BATCHES}' is not whole: {error}") from error
             for index, (image, label) in enumerate(dataset):
-                write_image(target, split, dataset.classes[label], index, np.asarray(image)[..., ::-1])
+                write_image_of_class(target, split, dataset.classes[label], index, np.asarray(image)[..., ::-1])
     elif images:
         for split in ('train', 'test'):
             classes = sorted(path.name for path in (images / split).iterdir() if path.is_dir())

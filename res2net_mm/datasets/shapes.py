@@ -12,7 +12,8 @@ from typing import Any, Iterator, Sequence
 import cv2
 import numpy as np
 
-from .image_folders import write_image
+from ..utils.images import write_image
+from .image_folders import write_image_of_class
 
 CLASSES = ('disc', 'square', 'triangle', 'cross')
 SIZES = (16, 128)  # of the detection set: side of an object's box before it is turned, in pixels
@@ -40,7 +41,7 @@ def write_shapes(root: str | Path, train: int = 600, val: int = 100, image_size:
         for image_id in range(1, count + 1):
             image, objects = draw_image(rng, image_size)
             name = f'{image_id:06d}.png'
-            cv2.imwrite(str(root / split / name), image)
+            write_image(root / split / name, image, durable=False)
             images.append(dict(id=image_id, file_name=name, width=image_size, height=image_size))
             annotations += [coco_annotation(image_id, label, mask) for label, mask in objects]
         write_annotations(root / 'annotations' / f'instances_{split}.json', images, annotations)
@@ -68,8 +69,8 @@ def write_segments(root: str | Path, train: int = 600, val: int = 100, image_siz
             folder.mkdir(parents=True, exist_ok=True)
         for index in range(1, count + 1):
             image, objects = draw_image(rng, image_size)
-            cv2.imwrite(str(images / f'{index:06d}.png'), image)
-            cv2.imwrite(str(masks / f'{index:06d}.png'), segmentation_mask(objects, image_size))
+            write_image(images / f'{index:06d}.png', image, durable=False)
+            write_image(masks / f'{index:06d}.png', segmentation_mask(objects, image_size), durable=False)
 
 
 def segmentation_mask(objects: Sequence[tuple[int, np.ndarray]], size: int) -> np.ndarray:
@@ -107,7 +108,7 @@ def write_sizes(root: str | Path, train: int = 2400, val: int = 2000, image_size
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
             image, mask = draw_one_shape(rng, name, image_size)
-            file = write_image(root, split, name, index, image)
+            file = write_image_of_class(root, split, name, index, image)
             images.append(dict(id=index, file_name=file.name, width=image_size, height=image_size))
             annotations.append(coco_annotation(index, CLASSES.index(name), mask))
         write_annotations(Path(root) / 'annotations' / f'{split}.json', images, annotations)

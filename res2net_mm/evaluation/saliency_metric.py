@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
-import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from ..models.layers.arguments import Flag, OneOf, OrNone, Text, checked
 from ..models.layers.refusal import refuse
 from ..registry import METRICS
-from ..utils.images import image_shape
+from ..utils.images import image_shape, write_image
 from ..utils.masks import read_mask, size_defect
 
 RULES = dict(save_dir=OrNone(Text(file=True)), by_size=Flag(), collect_device=OneOf('cpu', 'gpu'),
@@ -70,6 +69,9 @@ class SaliencyMetric(BaseMetric):
             data_batch (Any): Not used.
             data_samples (Sequence[dict]): With ``seg_logits``, the map, (1, h, w) from 0 to 1, and of the dataset
                 ``img_path``, ``seg_map_path`` and ``set_name``.
+
+        Raises:
+            OSError: If a map cannot be saved.
         """
         for sample in data_samples:
             if not {'set_name', 'seg_map_path'} <= sample.keys():
@@ -83,7 +85,7 @@ class SaliencyMetric(BaseMetric):
             if self.save_dir:
                 path = Path(self.save_dir, sample['set_name'], f'{Path(sample["img_path"]).stem}.png')
                 path.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(path), saliency)
+                write_image(path, saliency, durable=False)
             self.results.append((sample['set_name'], score_saliency(saliency, mask)))
 
     def compute_metrics(self, results: list[tuple[str, SaliencyScores]]) -> dict[str, float]:

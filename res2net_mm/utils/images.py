@@ -1,4 +1,4 @@
-"""Image files: found, looked at before they are decoded, and read whole or not at all."""
+"""Image files: found, looked at before they are decoded, read and written whole or not at all."""
 from __future__ import annotations
 
 import os
@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import UserError
+from .whole_file import whole_file
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 MAX_PIXELS = 2**28  # of an image, unless the variable says more: 0.8 GB in colour, twice a scene of Sentinel-2
@@ -129,6 +130,31 @@ def read_image(path: str | Path) -> np.ndarray:
     if image is None:
         raise OSError(f"image '{path}' {defect or 'cannot be read: not an image, or of an unknown format'}")
     return image
+
+
+def write_image(path: str | Path, image: np.ndarray, quality: int | None = None, durable: bool = True) -> None:
+    """Write an image; OpenCV's ``imwrite`` tells of a full disk or a missing folder by its result alone.
+
+    Args:
+        path (str | Path): The file, whose name ends as the format does; its folder must be there.
+        image (np.ndarray): (h, w) or (h, w, 3) uint8, BGR.
+        quality (int | None): Of a JPEG file, 0 to 100. Defaults to None: OpenCV's, 95.
+        durable (bool): As of ``whole_file``. Defaults to True.
+
+    Raises:
+        UserError: If OpenCV does not write the format, or no image of this size in it.
+        OSError: If the file cannot be written, of which NoSpaceError is that there is no room for it.
+    """
+    path = Path(path)
+    options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    try:
+        encoded, content = cv2.imencode(path.suffix, image, options)
+    except cv2.error:  # no such format
+        encoded = False
+    if not encoded:
+        raise UserError(f"'{path}' cannot be written: OpenCV writes no {path.suffix} file of this size")
+    with whole_file(path, content.nbytes, durable) as file:
+        file.write(content.tobytes())
 
 
 def image_shape(path: str | Path, decoder: Decoder = Decoder()) -> tuple[int, int]:

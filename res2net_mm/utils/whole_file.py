@@ -21,7 +21,7 @@ class NoSpaceError(OSError):
 
 
 @contextmanager
-def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
+def whole_file(path: str | Path, size: int | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file to write, which takes its name when it is complete and on the disk.
 
     It is written beside it, as ``.NAME.PROCESS.THREAD.unfinished``; a killed process leaves that and nothing else.
@@ -30,6 +30,8 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
     Args:
         path (str | Path): The file; its folder must be there.
         size (int | None): What the content takes in bytes, for the message, where that is known. Defaults to None.
+        durable (bool): Whether it outlasts a power failure, too; waiting for the disk is slow where there are thousands
+            of files that can be made again. Defaults to True.
 
     Raises:
         NoSpaceError: If there is no room for it; the message says how much is missing.
@@ -41,7 +43,8 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
         with open(unfinished, 'wb') as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
         if error.errno not in NO_SPACE:
@@ -50,7 +53,8 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[BinaryIO]:
         raise NoSpaceError(error.errno, f"'{path}' was not written: {missing_space(path.parent, size)}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    flush_folder(path.parent)
+    if durable:
+        flush_folder(path.parent)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from helpers import expect_failure
 
 from res2net_mm.cli.prepare_data import NAMES, main
-from res2net_mm.datasets.image_folders import write_image
+from res2net_mm.datasets.image_folders import write_image_of_class
 from res2net_mm.datasets.prepare import CIFAR10_CLASSES, DATASETS, prepare_data
 from res2net_mm.utils.errors import UserError
 
@@ -93,7 +93,7 @@ def test_bccd(bccd, tmp_path):
 def test_cifar10_as_folders(tmp_path):
     for split in ('train', 'test'):
         for name in CIFAR10_CLASSES:
-            write_image(tmp_path / 'cifar10', split, name, 0, np.zeros((32, 32, 3), np.uint8))
+            write_image_of_class(tmp_path / 'cifar10', split, name, 0, np.zeros((32, 32, 3), np.uint8))
     root = prepare_data('cifar10', [tmp_path], tmp_path / 'images')
     assert len(list(root.glob('test/*/00000.png'))) == len(list(root.glob('train/*/00000.png'))) == 10
     shutil.rmtree(tmp_path / 'cifar10' / 'test' / 'cat')

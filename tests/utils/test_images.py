@@ -1,5 +1,7 @@
 """Image files: what is wrong with them."""
 import re
+import subprocess
+import sys
 
 import cv2
 import mmcv
@@ -9,7 +11,7 @@ from helpers import cut, write_image_bomb, write_turned_image
 from PIL import Image
 
 from res2net_mm.utils.errors import UserError
-from res2net_mm.utils.images import Decoder, file_defect, image_defect, image_shape, read_image
+from res2net_mm.utils.images import Decoder, file_defect, image_defect, image_shape, read_image, write_image
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp'])
@@ -134,3 +136,42 @@ def test_limit_on_pixels(tmp_path, monkeypatch):
     monkeypatch.setenv('RES2NET_MM_MAX_PIXELS', 'many')
     with pytest.raises(UserError, match='RES2NET_MM_MAX_PIXELS=many: must be'):
         image_defect(str(bomb))
+
+
+def test_written_image(image, tmp_path):
+    pixels = read_image(image)
+    write_image(tmp_path / 'a.png', pixels)
+    assert np.array_equal(read_image(tmp_path / 'a.png'), pixels)
+    sizes = []
+    for quality in (None, 95, 50):
+        write_image(tmp_path / 'a.jpg', pixels, quality, durable=False)
+        sizes.append((tmp_path / 'a.jpg').stat().st_size)
+    assert sizes[0] == sizes[1] > sizes[2]
+    with pytest.raises(FileNotFoundError, match='nosuch'):
+        write_image(tmp_path / 'nosuch' / 'a.png', pixels)
+    with pytest.raises(UserError, match=r"a\.xyz' cannot be written: OpenCV writes no \.xyz file of this size$"):
+        write_image(tmp_path / 'a.xyz', pixels)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.jpg', 'a.png', 'image.jpg']
+
+
+@pytest.mark.parametrize('write', [
+    'shapes.write_shapes(folder, 1, 1)', 'shapes.write_segments(folder, 1, 1)', 'shapes.write_sizes(folder, 1, 1)',
+    'digits.write_digits(folder)'])
+def test_generated_set_on_a_full_disk(write, tmp_path):
+    """No image is left out without a word: a limit on the size of files stands for a disk that has no room."""
+    pytest.importorskip('resource')
+    module = write.partition('.')[0]
+    code = f"""if True:
+        import resource, signal, sys
+        from res2net_mm.datasets import {module}
+        from res2net_mm.utils.whole_file import NoSpaceError
+        folder = sys.argv[1]
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+        try:
+            {write}
+        except NoSpaceError as error:
+            sys.exit(3)
+        """
+    assert subprocess.run([sys.executable, '-c', code, tmp_path], stderr=subprocess.DEVNULL).returncode == 3
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
