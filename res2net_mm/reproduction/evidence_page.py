@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from statistics import mean
@@ -16,6 +16,7 @@ from .results import Result
 from .tables import Metric, Row, Table
 
 PANELS_OF_A_LINE = 4
+DIFFERENCE_HEADS = ('difference', 'metric', 'mean', '95 % interval', 'by seed')
 
 PAGE = """# Does Res2Net gain what the paper says, where we can measure it?
 
@@ -42,6 +43,12 @@ that alone, and so does `python tools/reproduce.py ecssd`.
 
 {sections}
 """
+SUMMARY = """## In short
+
+By the first metric of each experiment; the sections below have the others. Twins cost the same; the end of a series, of
+scale, cardinality or depth, costs more than its start.
+
+{differences}"""
 NO_RESULTS = '**No run has ended yet.** The plan says what is going to be run.'
 SECTION = """## {title}
 
@@ -69,17 +76,22 @@ def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], r
     Returns:
         list[Path]: The figures.
     """
-    sections, figures = [], []
+    sections, figures, first_differences = [], [], []
     for table in tables:
         experiments = collect_experiments(table, results, schedule)
         if experiments:
             figure = draw_figure(table, experiments, results, schedule, results_file.parent)
             link = f'![{table.title}]({relative(figure, path)})\n\n'
             figures.append(figure)
+            first_differences += [(table.title, *line[:4], told) for line, told in differences(
+                table, experiments, tested(table)[:1])]
             sections.append(SECTION.format(
                 title=table.title, note=table.note.strip(), rows=rows_table(table, experiments),
                 differences=differences_table(table, experiments), figure=link,
                 conclusion=conclusion(table, experiments), provenance=provenance_line(table, experiments)))
+    if first_differences:
+        heads = ('experiment', *DIFFERENCE_HEADS[:4], 'told from chance')
+        sections.insert(0, SUMMARY.format(differences=markdown_table(heads, first_differences)))
     caution = '' if schedule == 'full' else f' **Schedule {schedule}: a trial, not a result.**'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PAGE.format(results=relative(results_file, path), plan=relative(plan, path), caution=caution,
@@ -129,15 +141,22 @@ def twins(table: Table, experiments: Mapping[str, Experiment]) -> list[tuple[Exp
 
 def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
     """The differences of twins, metric by metric; '' if there are none."""
-    lines = []
+    lines = [line for line, _ in differences(table, experiments, tested(table))]
+    return markdown_table(DIFFERENCE_HEADS, lines) + '\n\n' if lines else ''
+
+
+def differences(table: Table, experiments: Mapping[str, Experiment],
+                metrics: Sequence[Metric]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Of twins and metrics the line below ``DIFFERENCE_HEADS``, and whether it is told from chance."""
     for ours, twin in twins(table, experiments):
-        for metric in tested(table):
+        for metric in metrics:
             difference = paired_difference(ours, twin, metric.name)
             if difference:
-                lines.append((f'{ours.row.model_name} minus {twin.row.model_name}', metric.label,
-                              f'{difference.mean:+.{metric.decimals}f}', format_interval(metric, difference),
-                              ', '.join(f'{value:+.{metric.decimals}f}' for value in difference.values)))
-    return markdown_table(('difference', 'metric', 'mean', '95 % interval', 'by seed'), lines) + '\n\n' if lines else ''
+                line = (f'{ours.row.model_name} minus {twin.row.model_name}', metric.label,
+                        f'{difference.mean:+.{metric.decimals}f}', format_interval(metric, difference),
+                        ', '.join(f'{value:+.{metric.decimals}f}' for value in difference.values))
+                told = 'one seed' if len(difference.values) == 1 else 'yes' if difference.is_told_from_chance else 'no'
+                yield line, told
 
 
 def format_interval(metric: Metric, difference: Difference) -> str:

@@ -97,7 +97,9 @@ def test_published_results_and_page(tmp_path, capsys):
     assert 'told from chance in MAE, where the ends' in text and 'Unfinished' not in text
     assert '2026-01-01 to 2026-02-01; 6 runs in 6.0 hours' in text and 'a trial' not in text
     assert '![Salient objects, ECSSD](results/ecssd.png)' in text and '(results/results.jsonl)' not in text
-    assert text.count('\n## ') == 1  # of what was run
+    assert text.count('\n## ') == 2  # in short, and of what was run
+    assert ('| Salient objects, ECSSD | Res2Net-26 26w4s minus ResNet-26 | F | +0.021 | [+0.019, +0.023] | yes |\n'
+            in text)
     assert cv2.imread(str(tmp_path / 'results' / 'ecssd.png')).std() > 5
     before = text, (tmp_path / 'results' / 'ecssd.png').read_bytes()
     main(['--report-only', '--published', str(file), '--report', str(page)])
@@ -110,6 +112,7 @@ def test_page_of_a_trial_and_of_one_seed(tmp_path):
                              EVIDENCE_TABLES)
     text = (tmp_path / 'a.md').read_text()
     assert 'a trial, not a result' in text and '| 1 | 0.700 | 0.200 |' in text and '| +0.020 | - | +0.020 |' in text
+    assert '| F | +0.020 | - | one seed |' in text
     assert 'one seed, so that nothing can be told' in text and '**Unfinished**: 2 of the 6 runs' in text
 
 
