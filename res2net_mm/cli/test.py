@@ -79,7 +79,7 @@ def test(args: Namespace) -> None:
         with whole_files():  # mmengine has every process write the metrics, all into one file
             metrics = runner.test()
     except NoSpaceError as error:
-        raise UserError(f'{error}') from error
+        raise UserError(str(error)) from error
     if table:
         print_beside_paper(table, metrics)
 
