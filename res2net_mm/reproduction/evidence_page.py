@@ -45,8 +45,8 @@ that alone, and so does `python tools/reproduce.py ecssd`.
 """
 SUMMARY = """## In short
 
-By the first metric of each experiment; the sections below have the others. Twins cost about the same, and the tables say
-how much; the end of a series, of scale, cardinality or depth, costs more than its start.
+By the first metric of each experiment; the sections below have the others. Twins cost about the same, and the tables
+say how much; the end of a series, of scale, cardinality or depth, costs more than its start.
 
 {differences}"""
 NO_RESULTS = '**No run has ended yet.** The plan says what is going to be run.'
