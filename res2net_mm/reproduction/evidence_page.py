@@ -45,8 +45,8 @@ that alone, and so does `python tools/reproduce.py ecssd`.
 """
 SUMMARY = """## In short
 
-By the first metric of each experiment; the sections below have the others. Twins cost about the same, and the tables
-say how much; the end of a series, of scale, cardinality or depth, costs more than its start.
+By the first metric of each experiment; the sections below have the others. Twins cost about the same, and so
+do the ends of a series (of scale, cardinality and depth), which cost more than its start; the tables say how much.
 
 {differences}"""
 NO_RESULTS = '**No run has ended yet.** The plan says what is going to be run.'
@@ -83,7 +83,7 @@ def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], r
             figure = draw_figure(table, experiments, results, schedule, results_file.parent)
             link = f'![{table.title}]({relative(figure, path)})\n\n'
             figures.append(figure)
-            first_differences += [(table.title, *line[:4], told) for line, told in differences(
+            first_differences += [(table.title, *line[:4], told) for line, told in difference_lines(
                 table, experiments, tested(table)[:1])]
             sections.append(SECTION.format(
                 title=table.title, note=table.note.strip(), rows=rows_table(table, experiments),
@@ -132,27 +132,34 @@ def tested(table: Table) -> list[Metric]:
     return [metric for metric in table.metrics.values() if metric.name != 'params_m']
 
 
-def twins(table: Table, experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
-    """Models with their twins, where both were run; of the points of a series those that have several seeds."""
-    return [(experiment, experiments[experiment.row.twin]) for experiment in experiments.values()
-            if experiment.row.twin and experiment.row.twin in experiments
-            and (experiment.row.seeds > 1 or not experiment.row.series)]
+def compared_pairs(table: Table,
+                   experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
+    """What is compared, where both were run: models with their twins, and ours with the others at the ends of series.
+
+    The end of a series is a point that has several seeds.
+    """
+    pairs = [(experiment, experiments[experiment.row.twin]) for experiment in experiments.values()
+             if experiment.row.twin and experiment.row.twin in experiments
+             and (experiment.row.seeds > 1 or not experiment.row.series)]
+    ends = [experiment for experiment, _ in pairs if experiment.row.series]
+    return pairs + [(ours, other) for ours in ends for other in ends
+                    if (ours.row.role, other.row.role) == ('ours', 'baseline')]
 
 
 def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
-    """The differences of twins, metric by metric; '' if there are none."""
-    lines = [line for line, _ in differences(table, experiments, tested(table))]
+    """The differences of what is compared, metric by metric; '' if there are none."""
+    lines = [line for line, _ in difference_lines(table, experiments, tested(table))]
     return markdown_table(DIFFERENCE_HEADS, lines) + '\n\n' if lines else ''
 
 
-def differences(table: Table, experiments: Mapping[str, Experiment],
-                metrics: Sequence[Metric]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Of twins and metrics the line below ``DIFFERENCE_HEADS``, and whether it is told from chance."""
-    for ours, twin in twins(table, experiments):
+def difference_lines(table: Table, experiments: Mapping[str, Experiment],
+                     metrics: Sequence[Metric]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Of what is compared the lines below ``DIFFERENCE_HEADS``, and whether it is told from chance."""
+    for ours, other in compared_pairs(table, experiments):
         for metric in metrics:
-            difference = paired_difference(ours, twin, metric.name)
+            difference = paired_difference(ours, other, metric.name)
             if difference:
-                line = (f'{ours.row.model_name} minus {twin.row.model_name}', metric.label,
+                line = (f'{ours.row.model_name} minus {other.row.model_name}', metric.label,
                         f'{difference.mean:+.{metric.decimals}f}', format_interval(metric, difference),
                         ', '.join(f'{value:+.{metric.decimals}f}' for value in difference.values))
                 told = 'one seed' if len(difference.values) == 1 else 'yes' if difference.is_told_from_chance else 'no'
@@ -168,13 +175,13 @@ def format_interval(metric: Metric, difference: Difference) -> str:
 
 
 def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
-    """What can be concluded, in sentences: for every pair of twins the metrics whose interval leaves out 0."""
+    """What can be concluded, in sentences: for every pair the metrics whose interval leaves out 0."""
     sentences = []
-    for ours, twin in twins(table, experiments):
-        differences = {metric: paired_difference(ours, twin, metric.name) for metric in tested(table)}
+    for ours, other in compared_pairs(table, experiments):
+        differences = {metric: paired_difference(ours, other, metric.name) for metric in tested(table)}
         known = {metric: difference for metric, difference in differences.items() if difference}
         number = max((len(difference.values) for difference in known.values()), default=0)
-        pair = f'{ours.row.model_name} beside {twin.row.model_name}'
+        pair = f'{ours.row.model_name} beside {other.row.model_name}'
         if number == 1:
             sentences.append(f'{pair}: one seed, so that nothing can be told from chance.')
         elif number:
@@ -235,10 +242,10 @@ def draw_figure(table: Table, experiments: Mapping[str, Experiment], results: Se
             axis.plot([places[name]] * len(values), values, 'o', color=colour)
             if values:
                 axis.plot(places[name], mean(values), '_', markersize=30, color=colour)
-        for ours, twin in twins(table, experiments):
-            left, right = twin.values(metric.name), ours.values(metric.name)
+        for ours, other in compared_pairs(table, experiments):
+            left, right = other.values(metric.name), ours.values(metric.name)
             for seed in left.keys() & right.keys():
-                axis.plot([places[twin.row.name], places[ours.row.name]], [left[seed], right[seed]], '-', color='0.7',
+                axis.plot([places[other.row.name], places[ours.row.name]], [left[seed], right[seed]], '-', color='0.7',
                           linewidth=1, zorder=0)
         axis.set(ylabel=metric.label, xlim=(-0.6, len(places) - 0.4), xticks=range(len(places)))
         axis.set_xticklabels([experiment.row.model for experiment in experiments.values()], rotation=20)

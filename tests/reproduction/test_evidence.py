@@ -106,6 +106,23 @@ def test_published_results_and_page(tmp_path, capsys):
     assert (page.read_text(), (tmp_path / 'results' / 'ecssd.png').read_bytes()) == before
 
 
+def test_ends_of_series_are_compared(tmp_path):
+    """With the start, and ours with the others; points of one seed with none."""
+    table = TABLES['cifar10_dimensions']
+    results = [seed_result(table.rows[name], seed, dict(top1=top1 + seed)) for name, top1 in (
+        ('start', 40.0), ('scale3', 45.0), ('scale6', 50.0), ('cardinality12', 52.0), ('depth155', 30.0))
+        for seed in range(table.rows[name].seeds)]
+    evidence_page.write_page(tmp_path / 'a.md', [table], results, tmp_path / 'results.jsonl', 'full', EVIDENCE_TABLES)
+    lines = [line.split(' | ') for line in (tmp_path / 'a.md').read_text().splitlines() if ' minus ' in line]
+    assert [line[1:4] for line in lines if len(line) == 6] == [
+        [f'{pair}', 'top-1 accuracy %', mean] for pair, mean in (
+            ('Res2NeXt-29 2c24w6s minus ResNeXt-29 2c24w', '+10.00'),
+            ('ResNeXt-29 12c24w minus ResNeXt-29 2c24w', '+12.00'),
+            ('ResNeXt-155 2c24w minus ResNeXt-29 2c24w', '-10.00'),
+            ('Res2NeXt-29 2c24w6s minus ResNeXt-29 12c24w', '-2.00'),
+            ('Res2NeXt-29 2c24w6s minus ResNeXt-155 2c24w', '+20.00'))]
+
+
 def test_page_of_a_trial_and_of_one_seed(tmp_path):
     results = [replace(result, schedule='smoke') for result in ecssd_results() if result.seed == 0]
     evidence_page.write_page(tmp_path / 'a.md', [TABLES['ecssd']], results, tmp_path / 'results.jsonl', 'smoke',
