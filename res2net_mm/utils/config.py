@@ -6,6 +6,7 @@ module instead where a ``_base_`` lies. Nothing of mmengine is changed.
 """
 from __future__ import annotations
 
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
@@ -13,6 +14,11 @@ from types import FunctionType
 from mmengine.config import Config
 
 from .text import did_you_mean
+
+# Of threads one reads at a time: mmengine switches ConfigDict for all of them while it reads a config that imports its
+# bases, and ast.parse of Python 3.11 counts for all of them how deep its tree is (python/cpython#106905), and raises a
+# SystemError now and then. A config may import a module that reads another.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def load_config(path: str | Path) -> Config:
@@ -40,7 +46,8 @@ def load_config(path: str | Path) -> Config:
         path = str(_packaged_config(path))
     elif not Path(path).is_file():
         raise FileNotFoundError(f"config '{path}' does not exist{_suggestion(path, packaged_configs())}")
-    return _Reader.fromfile(path)
+    with _ONE_AT_A_TIME:
+        return _Reader.fromfile(path)
 
 
 def find_config(name: str, package: str = 'res2net_mm') -> Path:

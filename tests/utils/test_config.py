@@ -1,11 +1,14 @@
 """Finding and reading configs: ours, those of every toolbox, and a user's own that are based on them."""
 import copy
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers import CONFIGS, LEAVES, TOOLS, config_path
 from mmengine.config import Config
 
+from res2net_mm.utils import config as config_module
 from res2net_mm.utils.config import find_config, load_config, packaged_configs, tool_path
 
 
@@ -163,10 +166,23 @@ def test_threads_read_and_leave_mmengine_as_it_is(tmp_path):
             numbers.append(load_config(tmp_path / f'{i}.py').number)
             changed.update(name for name, member in vars(Config).items() if member is not members[name])
 
-    threads = [threading.Thread(target=read, args=(i, )) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(read, range(4)))  # raises what a thread raised
     assert sorted(numbers) == sorted(4 * [0, 1, 2, 3])
     assert changed == set() and vars(Config) == members
+
+
+def test_of_threads_one_reads_at_a_time(tmp_path, monkeypatch):
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    reading, most = [], []
+
+    def fromfile(path):
+        reading.append(path)
+        time.sleep(0.02)
+        most.append(len(reading))
+        reading.remove(path)
+
+    monkeypatch.setattr(config_module._Reader, 'fromfile', staticmethod(fromfile))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(load_config, [tmp_path / 'a.py'] * 8))
+    assert most == [1] * 8
