@@ -84,7 +84,7 @@ def write_page(path: Path, tables: Sequence[Table], results: Sequence[Result], r
             link = f'![{table.title}]({relative(figure, path)})\n\n'
             figures.append(figure)
             first_differences += [(table.title, *line[:4], told) for line, told in difference_lines(
-                table, experiments, tested(table)[:1])]
+                experiments, tested(table)[:1])]
             sections.append(SECTION.format(
                 title=table.title, note=table.note.strip(), rows=rows_table(table, experiments),
                 differences=differences_table(table, experiments), figure=link,
@@ -132,8 +132,7 @@ def tested(table: Table) -> list[Metric]:
     return [metric for metric in table.metrics.values() if metric.name != 'params_m']
 
 
-def compared_pairs(table: Table,
-                   experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
+def compared_pairs(experiments: Mapping[str, Experiment]) -> list[tuple[Experiment, Experiment]]:
     """What is compared, where both were run: models with their twins, and ours with the others at the ends of series.
 
     The end of a series is a point that has several seeds.
@@ -148,14 +147,14 @@ def compared_pairs(table: Table,
 
 def differences_table(table: Table, experiments: Mapping[str, Experiment]) -> str:
     """The differences of what is compared, metric by metric; '' if there are none."""
-    lines = [line for line, _ in difference_lines(table, experiments, tested(table))]
+    lines = [line for line, _ in difference_lines(experiments, tested(table))]
     return markdown_table(DIFFERENCE_HEADS, lines) + '\n\n' if lines else ''
 
 
-def difference_lines(table: Table, experiments: Mapping[str, Experiment],
+def difference_lines(experiments: Mapping[str, Experiment],
                      metrics: Sequence[Metric]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Of what is compared the lines below ``DIFFERENCE_HEADS``, and whether it is told from chance."""
-    for ours, other in compared_pairs(table, experiments):
+    for ours, other in compared_pairs(experiments):
         for metric in metrics:
             difference = paired_difference(ours, other, metric.name)
             if difference:
@@ -177,7 +176,7 @@ def format_interval(metric: Metric, difference: Difference) -> str:
 def conclusion(table: Table, experiments: Mapping[str, Experiment]) -> str:
     """What can be concluded, in sentences: for every pair the metrics whose interval leaves out 0."""
     sentences = []
-    for ours, other in compared_pairs(table, experiments):
+    for ours, other in compared_pairs(experiments):
         differences = {metric: paired_difference(ours, other, metric.name) for metric in tested(table)}
         known = {metric: difference for metric, difference in differences.items() if difference}
         number = max((len(difference.values) for difference in known.values()), default=0)
@@ -242,7 +241,7 @@ def draw_figure(table: Table, experiments: Mapping[str, Experiment], results: Se
             axis.plot([places[name]] * len(values), values, 'o', color=colour)
             if values:
                 axis.plot(places[name], mean(values), '_', markersize=30, color=colour)
-        for ours, other in compared_pairs(table, experiments):
+        for ours, other in compared_pairs(experiments):
             left, right = other.values(metric.name), ours.values(metric.name)
             for seed in left.keys() & right.keys():
                 axis.plot([places[other.row.name], places[ours.row.name]], [left[seed], right[seed]], '-', color='0.7',

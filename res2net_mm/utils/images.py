@@ -133,7 +133,9 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int | None = None, durable: bool = True) -> None:
-    """Write an image; OpenCV's ``imwrite`` tells of a full disk or a missing folder by its result alone.
+    """Write an image, whole or not at all.
+
+    OpenCV's ``imwrite`` raises no error where the disk is full or the folder is missing, and returns False.
 
     Args:
         path (str | Path): The file, whose name ends as the format does; its folder must be there.
